@@ -1,0 +1,53 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+mod advertisement;
+mod announce;
+mod auth;
+mod check;
+mod checksum;
+mod config;
+mod counter;
+mod dialect;
+mod event;
+mod hmac;
+mod ip;
+pub mod machine;
+mod peers;
+mod queue;
+mod stats;
+mod timers;
+mod types;
+mod wire;
+
+pub use advertisement::{Advertisement, Authentic, Received};
+pub use announce::{
+    ARP_FRAME_LEN, ArpOperation, GratuitousArp, NA_FRAME_LEN, NA_PACKET_LEN, Router, UnsolicitedNa,
+};
+pub use auth::{AuthError, Authenticator, Key, LinkLocal};
+pub use check::{AcceptTtl, CheckOrder, Discard, Group, Local, check};
+pub use config::{
+    AddressCount, Announcements, Config, ConfigError, Improvements, Interface, ReplayPolicy,
+    RivalPolicy, Settings, Spacing, UnknownLink,
+};
+pub use counter::CounterRule;
+pub use dialect::{AtStart, Dialect, FreeBsd, OpenBsd, TieOrder, UCarp};
+pub use event::{
+    Demote, DemotionReason, Event, Input, Output, Reason, Refusal, SendResult, State, Transmit,
+};
+pub use ip::{
+    Datagram, GROUP_V4, GROUP_V6, HeaderStyle, IPV4_PACKET_LEN, IPV6_PACKET_LEN, IpError, TTL,
+    emit_ipv4, emit_ipv6,
+};
+pub use machine::VirtualHost;
+pub use peers::MAX_PEERS;
+pub use stats::Stats;
+pub use types::{
+    AdvBase, AdvSkew, Family, InterfaceName, InterfaceNameError, Interval, MacAddr, OutOfRange,
+    Vhid,
+};
+pub use wire::{LEN, PROTOCOL, ParseError, VERSION, View};
