@@ -532,7 +532,16 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
             settings.senderr_demotion
         };
         match result {
-            SendResult::NoMemory => self.stats.onomem += 1,
+            SendResult::NoMemory => {
+                self.stats.onomem += 1;
+                if self.draw != Draw::Asked {
+                    // It had been polled, but does not count as sent.
+                    self.stats.uncount_output(family);
+                }
+                // CARP §3.4.1: "skip the rest of this round".
+                self.queue.retain(|step| !matches!(step, Step::Transmit(_)));
+                self.draw = Draw::NotAsked;
+            }
             SendResult::Error(error) => {
                 self.sending.errors = self.sending.errors.saturating_add(1);
                 self.sending.successes = 0;

@@ -87,6 +87,14 @@ impl Stats {
         }
     }
 
+    pub(crate) fn uncount_output(&mut self, family: Family) {
+        let counter = match family {
+            Family::V4 => &mut self.opackets,
+            Family::V6 => &mut self.opackets6,
+        };
+        *counter = counter.saturating_sub(1);
+    }
+
     pub(crate) fn count_refusal(&mut self, refusal: &Refusal) {
         match refusal {
             Refusal::Echo => self.echoes += 1,
