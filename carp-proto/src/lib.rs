@@ -15,14 +15,22 @@ mod counter;
 mod dialect;
 mod event;
 mod hmac;
+mod ifconfig;
 mod ip;
 pub mod machine;
 mod peers;
 mod queue;
 mod stats;
+mod status;
 mod timers;
 mod types;
+pub mod vrrp;
 mod wire;
+
+/// The specification that this crate implements and its comments cite, as `CARP §3.4`.
+#[cfg(doc)]
+#[doc = include_str!("../docs/protocol.md")]
+pub mod protocol {}
 
 pub use advertisement::{Advertisement, Authentic, Received};
 pub use announce::{
@@ -39,6 +47,9 @@ pub use dialect::{AtStart, Dialect, FreeBsd, OpenBsd, TieOrder, UCarp};
 pub use event::{
     Demote, DemotionReason, Event, Input, Output, Reason, Refusal, SendResult, State, Transmit,
 };
+pub use ifconfig::{
+    AddressChange, CarpVersion, Peer, Position, SharedAddress, Words, WordsError, WordsFault,
+};
 pub use ip::{
     Datagram, GROUP_V4, GROUP_V6, HeaderStyle, IPV4_PACKET_LEN, IPV6_PACKET_LEN, IpError, TTL,
     emit_ipv4, emit_ipv6,
@@ -46,6 +57,7 @@ pub use ip::{
 pub use machine::VirtualHost;
 pub use peers::MAX_PEERS;
 pub use stats::Stats;
+pub use status::{DemotionLine, EventLine, Peers, Status, StatusError};
 pub use types::{
     AdvBase, AdvSkew, Family, InterfaceName, InterfaceNameError, Interval, MacAddr, OutOfRange,
     Vhid,

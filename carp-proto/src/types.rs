@@ -6,7 +6,7 @@ use core::num::NonZeroU8;
 use core::time::Duration;
 
 /// A number outside the range its field allows.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[error("{field} {value} is outside {min}..={max}")]
 pub struct OutOfRange {
     /// The field's name as `ifconfig` spells it.

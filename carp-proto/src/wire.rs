@@ -87,7 +87,7 @@ impl<'a> View<'a> {
     /// Checks `bytes`, which begin where the IP header ends.
     ///
     /// Bytes after the first 36 are ignored and not summed (CARP §1.4). The order of the
-    /// checks is the recommended one; [`check`](crate::check) offers those of the kernels.
+    /// checks is the recommended one; [`check`](crate::check()) offers those of the kernels.
     ///
     /// # Errors
     ///
