@@ -2,6 +2,8 @@
 //!
 //! Neighbours that know the shared address under another MAC relearn it from these.
 
+#![warn(clippy::arithmetic_side_effects)]
+
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use zerocopy::byteorder::network_endian::U16;

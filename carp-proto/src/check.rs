@@ -1,6 +1,8 @@
 //! The checks on a received packet, in the order of each implementation, and the counters
 //! they end in (CARP §2.2).
 
+#![warn(clippy::arithmetic_side_effects)]
+
 use core::net::IpAddr;
 
 use crate::auth::AuthError;

@@ -1,28 +1,34 @@
 //! The Internet checksum (RFC 1071).
 
+#![warn(clippy::arithmetic_side_effects)]
+
 /// Sums `bytes` as big-endian 16-bit words in one's complement; an odd last byte counts as
 /// the high half of a word.
 pub(crate) fn sum(bytes: &[u8]) -> u16 {
-    let mut total: u64 = 0;
-    let mut words = bytes.chunks_exact(4);
-    for word in &mut words {
-        if let Ok(word) = word.try_into() {
-            total += u64::from(u32::from_be_bytes(word));
-        }
-    }
+    let words = bytes.chunks_exact(4);
     let mut rest = [0; 4];
     for (place, byte) in rest.iter_mut().zip(words.remainder()) {
         *place = *byte;
     }
-    fold(total + u64::from(u32::from_be_bytes(rest)))
+    let total: u64 = words
+        .filter_map(|word| word.try_into().ok())
+        .chain([rest])
+        .map(|word| u64::from(u32::from_be_bytes(word)))
+        .sum();
+    fold(total)
 }
 
 /// Adds two sums.
 pub(crate) fn add(a: u16, b: u16) -> u16 {
-    fold(u64::from(a) + u64::from(b))
+    let total = u32::from(a).wrapping_add(u32::from(b));
+    fold(u64::from(total))
 }
 
 /// Carries what exceeds 16 bits back in.
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "two halves of a number never exceed it"
+)]
 fn fold(mut total: u64) -> u16 {
     while total > 0xffff {
         total = (total & 0xffff) + (total >> 16);

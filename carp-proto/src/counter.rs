@@ -1,5 +1,7 @@
 //! The number in every advertisement (CARP §1.7).
 
+#![warn(clippy::arithmetic_side_effects)]
+
 /// How a host numbers its advertisements.
 ///
 /// The number is authenticated, so it makes every packet another; but it is no sequence

@@ -3,6 +3,8 @@
 //! Everything here is a pure function of numbers; what is done about the answer stands in
 //! the [machine](crate::machine).
 
+#![warn(clippy::wildcard_enum_match_arm)]
+
 use core::cmp::Ordering;
 use core::net::IpAddr;
 use core::num::NonZeroU8;
@@ -238,13 +240,13 @@ impl Dialect {
             Self::FreeBsd(_) | Self::OpenBsd(_) => standing.stretch(3),
         };
         let times_out = settings.advbase.get() != 0 && patience < theirs;
-        match self {
+        let overtake = match self {
             Self::OpenBsd(_) if preempts && heard.demote >= ours => Some(Overtake::SlowerMaster),
             Self::OpenBsd(_) if heard.demote > ours => Some(Overtake::DemotedMaster),
             Self::FreeBsd(_) | Self::UCarp(_) if preempts => Some(Overtake::SlowerMaster),
-            _ if times_out => Some(Overtake::WillTimeOut),
-            _ => None,
-        }
+            Self::OpenBsd(_) | Self::FreeBsd(_) | Self::UCarp(_) => None,
+        };
+        overtake.or_else(|| times_out.then_some(Overtake::WillTimeOut))
     }
 }
 

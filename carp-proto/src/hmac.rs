@@ -7,6 +7,8 @@
 //! number of compressions but spends half as much again on buffering; the tests hold this
 //! module against it.
 
+#![warn(clippy::arithmetic_side_effects)]
+
 use sha1::block_api::compress;
 use zerocopy::transmute;
 use zeroize::Zeroize;
@@ -79,6 +81,10 @@ impl Builder {
     }
 
     /// Appends bytes to the prefix.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "the prefix is configuration, far from 2^64 bytes"
+    )]
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             if let Some(place) = self.block.get_mut(self.filled) {
@@ -94,6 +100,10 @@ impl Builder {
     }
 
     /// Lays out the last one or two blocks with a hole for the counter.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "at most two blocks, see below"
+    )]
     pub(crate) fn finish(self) -> Prefix {
         // Two blocks always hold what is left: at most 63 bytes, the counter, one byte of
         // padding and the length.

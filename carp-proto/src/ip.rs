@@ -1,6 +1,8 @@
 //! The IPv4 and IPv6 packets around an advertisement, for hosts that read and write them
 //! whole (CARP §1.2).
 
+#![warn(clippy::arithmetic_side_effects)]
+
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use zerocopy::byteorder::network_endian::{U16, U32};

@@ -1,5 +1,7 @@
 //! The outputs that wait to be polled: few, bounded, in order.
 
+#![warn(clippy::wildcard_enum_match_arm)]
+
 use core::hash::{Hash, Hasher};
 
 use crate::event::{Demote, Event};

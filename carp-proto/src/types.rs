@@ -1,5 +1,7 @@
 //! Numbers and names that cannot be out of range.
 
+#![warn(clippy::arithmetic_side_effects)]
+
 use core::fmt;
 use core::net::IpAddr;
 use core::num::NonZeroU8;

@@ -14,6 +14,8 @@
 //!  +---------------------------------------------------------------+
 //! ```
 
+#![warn(clippy::arithmetic_side_effects)]
+
 use zerocopy::byteorder::network_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
