@@ -192,6 +192,10 @@ pub struct Improvements {
     /// A demotion is taken back by the amount it was made of; kernels subtract the factor
     /// of the day, and a rest stays (CARP §4.1).
     pub exact_demotion: bool,
+    /// A master has no master-down timers, and a backup none for a family without
+    /// addresses. FreeBSD lets them run; one that is left over can make a host master that
+    /// hears its master well.
+    pub drop_stale_timers: bool,
     /// A new master serves its addresses before it announces them; FreeBSD announces first.
     pub acquire_first: bool,
 }
@@ -206,6 +210,7 @@ impl Improvements {
         adaptive_dead_time: true,
         release_on_every_exit: true,
         exact_demotion: true,
+        drop_stale_timers: true,
         acquire_first: true,
     };
 
@@ -218,6 +223,7 @@ impl Improvements {
         adaptive_dead_time: false,
         release_on_every_exit: false,
         exact_demotion: false,
+        drop_stale_timers: false,
         acquire_first: false,
     };
 }

@@ -280,8 +280,7 @@ impl Node {
         let number = int(event, "vhid").unwrap();
         let advbase = int(event, "advbase").filter(|base| *base != 0);
         let advskew = int(event, "advskew");
-        let in_range = |value: Option<i64>, max| value.is_none_or(|v| (0..=max).contains(&v));
-        if !(1..=255).contains(&number) || !in_range(advbase, 255) || !in_range(advskew, 254) {
+        if !(1..=255).contains(&number) {
             return self.error(22);
         }
         let id = u8::try_from(number).unwrap();
@@ -306,10 +305,13 @@ impl Node {
         });
         let member = &mut self.ports[port].members[index];
         let mut settings = member.machine.config().settings;
-        if let Some(base) = advbase {
+        // What precedes the faulty value is set all the same.
+        let base_fits = advbase.is_none_or(|base| (1..=255).contains(&base));
+        if let Some(base) = advbase.filter(|_| base_fits) {
             settings.advbase = AdvBase::new(base.try_into().unwrap());
         }
-        if let Some(skew) = advskew {
+        let skew_fits = base_fits && advskew.is_none_or(|skew| (0..=254).contains(&skew));
+        if let Some(skew) = advskew.filter(|_| skew_fits) {
             settings.advskew = AdvSkew::new(skew.try_into().unwrap()).unwrap();
         }
         let key = event
@@ -317,7 +319,7 @@ impl Node {
             .and_then(Value::as_str)
             .unwrap_or_default()
             .as_bytes();
-        if key.first().is_some_and(|first| *first != 0) {
+        if skew_fits && key.first().is_some_and(|first| *first != 0) {
             member.key = [0; Key::LEN];
             for (place, byte) in member.key.iter_mut().zip(key) {
                 *place = *byte;
@@ -331,6 +333,9 @@ impl Node {
         if created {
             // In INIT it takes note of the level and does nothing else.
             self.handle(port, index, Input::Demotion(self.demotion));
+        }
+        if !skew_fits {
+            return self.error(22);
         }
         if let Some(state) = force {
             self.handle(port, index, Input::Force(state));
@@ -765,13 +770,16 @@ impl Node {
             );
             differ("advbase", json!(settings.advbase.get()), &theirs["advbase"]);
             differ("advskew", json!(settings.advskew.get()), &theirs["advskew"]);
+            let us = |at: Option<At>| json!(at.map(|at| at.us));
+            differ("ad", us(machine.next_advertisement()), &theirs["ad"]);
+            differ("md", us(machine.master_down(Family::V4)), &theirs["md"]);
+            differ("md6", us(machine.master_down(Family::V6)), &theirs["md6"]);
             differ("naddrs", json!(count.v4), &theirs["naddrs"]);
             differ("naddrs6", json!(count.v6), &theirs["naddrs6"]);
         }
     }
 
-    /// Deadlines that bear on the state. Others may stay pending in the kernel, where they
-    /// fire without effect.
+    /// All deadlines, also those left pending that fire without effect.
     fn compare_deadlines(&self, expected: &[Value], differences: &mut Vec<String>) {
         let mut last = BTreeMap::new();
         for output in expected.iter().filter(|o| text(o, "out") == "timers") {
@@ -783,16 +791,8 @@ impl Node {
             let Some((state, ad, md, md6)) = self.deadlines.get(&key) else {
                 continue;
             };
-            let ours = match state {
-                State::Master => json!([ad]),
-                State::Init | State::Backup => json!([ad, md, md6]),
-            };
-            let theirs = match state {
-                State::Master => json!([theirs["ad"]]),
-                State::Init | State::Backup => {
-                    json!([theirs["ad"], theirs["md"], theirs["md6"]])
-                }
-            };
+            let ours = json!([ad, md, md6]);
+            let theirs = json!([theirs["ad"], theirs["md"], theirs["md6"]]);
             if ours != theirs {
                 differences.push(format!(
                     "deadlines {key:?} in {state}: {ours} where {theirs}"

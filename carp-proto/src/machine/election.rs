@@ -122,7 +122,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
     }
 
     pub(super) fn become_master(&mut self, now: T, reason: Reason, cause: Option<Received>) {
-        self.stop_master_down();
+        if self.config.improvements.drop_stale_timers {
+            self.stop_master_down();
+        }
         self.timers.stop(Timer::Deaf);
         self.enter(State::Master, reason, cause);
         match self.config.dialect {
@@ -198,6 +200,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         ] {
             if count > 0 {
                 self.timers.arm(Timer::MasterDown(family), now + patience);
+            } else if improvements.drop_stale_timers {
+                self.timers.stop(Timer::MasterDown(family));
             }
         }
     }

@@ -297,7 +297,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         self.timers.get(Timer::Advertise)
     }
 
-    /// Returns when the master of `family` will be taken for dead, if this is a backup.
+    /// Returns when the master of `family` will be taken for dead, if this is a backup. In
+    /// strict mode the deadline may be left over from an earlier state, without effect.
     #[must_use]
     pub fn master_down(&self, family: Family) -> Option<T> {
         self.timers.get(Timer::MasterDown(family))
