@@ -27,7 +27,7 @@ pub enum Discard {
         ttl: u8,
     },
     /// The packet is too short.
-    #[error("badlen: {have} bytes where 36 are needed")]
+    #[error("badlen: {have} bytes are too few")]
     BadLen {
         /// Its length in bytes.
         have: usize,
@@ -41,7 +41,7 @@ pub enum Discard {
         expected: u16,
     },
     /// The version is not 2; VRRPv3 has 3.
-    #[error("badver: version {version} where 2 is expected")]
+    #[error("badver: version {version} is not that of the group")]
     BadVer {
         /// The version found.
         version: u8,

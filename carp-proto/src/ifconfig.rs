@@ -1,15 +1,24 @@
 //! The words by which `ifconfig` configures a virtual host (CARP §5.4.1).
 
+#![warn(clippy::arithmetic_side_effects)]
+
+mod address;
+mod error;
+
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ops::RangeInclusive;
 use core::str::FromStr;
 
+use self::address::Place;
+pub use self::address::{AddressChange, SharedAddress};
+pub use self::error::{WordsError, WordsFault};
 use crate::auth::Key;
 use crate::config::Settings;
 use crate::event::State;
 use crate::ip::{GROUP_V4, GROUP_V6};
-use crate::types::{AdvBase, AdvSkew, Family, OutOfRange, Vhid};
+use crate::text::{Input, NumberFault, Word, number};
+use crate::types::{AdvBase, AdvSkew, Vhid};
 use crate::vrrp::{AdverInterval, Priority};
 
 /// What an operator writes behind `ifconfig IF` to configure a virtual host: its id, and
@@ -26,10 +35,10 @@ use crate::vrrp::{AdverInterval, Priority};
 /// order. Words are separated by blanks, tabs or line ends; there is no quoting, as the
 /// shell has done that already.
 ///
-/// `Display` gives the words in the order above, which parse to the same values, with one
-/// exception: **the key is left out**. A placeholder would become the key when somebody
-/// enters the words again; without the word, the host keeps the key it has. `Debug` shows
-/// only whether there is one.
+/// `Display` gives the words in the order above. What was parsed and printed parses to the
+/// same values again, with one exception: **the key is left out**. A placeholder would become
+/// the key when somebody enters the words again; without the word, the host keeps the key it
+/// has. `Debug` shows only whether there is one.
 ///
 /// # Example
 ///
@@ -131,17 +140,17 @@ impl Words {
     fn read<'a>(&mut self, input: &mut Input<'a>, word: Word<'a>) -> Result<bool, WordsError<'a>> {
         match word.text {
             "vhid" => return Err(word.fault(WordsFault::Duplicate { word: "vhid" })),
-            "advbase" => input.value(&mut self.advbase, word, "advbase", |value| {
+            "advbase" => value(input, &mut self.advbase, word, "advbase", |value| {
                 Ok(AdvBase::new(value.number("advbase", 1..=u8::MAX)?))
             })?,
-            "advskew" => input.value(&mut self.advskew, word, "advskew", |value| {
+            "advskew" => value(input, &mut self.advskew, word, "advskew", |value| {
                 let skew = value.number("advskew", 0..=AdvSkew::MAX.get())?;
                 AdvSkew::new(skew).map_err(WordsFault::Range)
             })?,
             "pass" => {
-                input.after_pass = true;
+                input.hide();
                 let mut cut_off = 0;
-                input.value(&mut self.key, word, "pass", |value| {
+                value(input, &mut self.key, word, "pass", |value| {
                     let pass = value.text.as_bytes();
                     cut_off = pass.len().saturating_sub(Key::PASSPHRASE_LEN);
                     if pass.contains(&0) {
@@ -151,33 +160,37 @@ impl Words {
                 })?;
                 self.cut_off = cut_off;
             }
-            "state" => input.value(&mut self.state, word, "state", |value| {
+            "state" => value(input, &mut self.state, word, "state", |value| {
                 state(value.text).ok_or(WordsFault::State { text: value.shown })
             })?,
-            "peer" => input.value(&mut self.peer, word, "peer", |value| {
+            "peer" => value(input, &mut self.peer, word, "peer", |value| {
                 address(value, "peer", Ipv4Addr::UNSPECIFIED).map(Peer::from)
             })?,
             "mcast" => once(&mut self.peer, Peer::Multicast, word, "peer")?,
-            "peer6" => input.value(&mut self.peer6, word, "peer6", |value| {
+            "peer6" => value(input, &mut self.peer6, word, "peer6", |value| {
                 address(value, "peer6", Ipv6Addr::UNSPECIFIED).map(Peer::from)
             })?,
             "mcast6" => once(&mut self.peer6, Peer::Multicast, word, "peer6")?,
-            "carpver" => input.value(&mut self.carpver, word, "carpver", |value| {
+            "carpver" => value(input, &mut self.carpver, word, "carpver", |value| {
                 Ok(match value.number("carpver", 2u8..=3)? {
                     2 => CarpVersion::Carp,
                     _ => CarpVersion::VrrpV3,
                 })
             })?,
-            "vrrpprio" => input.value(&mut self.vrrpprio, word, "vrrpprio", |value| {
+            "vrrpprio" => value(input, &mut self.vrrpprio, word, "vrrpprio", |value| {
                 let priority = value.number("vrrpprio", 1..=u8::MAX)?;
                 Priority::new(priority).map_err(WordsFault::Range)
             })?,
-            "vrrpinterval" => {
-                input.value(&mut self.vrrpinterval, word, "vrrpinterval", |value| {
+            "vrrpinterval" => value(
+                input,
+                &mut self.vrrpinterval,
+                word,
+                "vrrpinterval",
+                |value| {
                     let interval = value.number("vrrpinterval", 1..=AdverInterval::MAX.get())?;
                     AdverInterval::new(interval).map_err(WordsFault::Range)
-                })?
-            }
+                },
+            )?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -306,169 +319,6 @@ impl fmt::Display for CarpVersion {
     }
 }
 
-/// A shared address, and what is to be done with it.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub struct SharedAddress {
-    /// The address.
-    pub address: IpAddr,
-    /// The length of its prefix: up to 32 for IPv4, up to 128 for IPv6.
-    pub prefix_len: Option<u8>,
-    /// What is to be done.
-    pub change: AddressChange,
-}
-
-impl fmt::Display for SharedAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {}",
-            family_word(Family::of(self.address)),
-            self.address
-        )?;
-        if let Some(len) = self.prefix_len {
-            write!(f, "/{len}")?;
-        }
-        f.write_str(match self.change {
-            AddressChange::Set => "",
-            AddressChange::Add => " alias",
-            AddressChange::Remove => " -alias",
-        })
-    }
-}
-
-/// What is to be done with an address.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "ifconfig has two words, or none")]
-pub enum AddressChange {
-    /// No word: it becomes the interface's address.
-    #[default]
-    Set,
-    /// `alias`: it is added to the interface's addresses.
-    Add,
-    /// `-alias`: it is removed; with its last address a group ends.
-    Remove,
-}
-
-/// What is wrong with the words of an operator, and where.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("word {}, column {}: {fault}", at.word, at.column)]
-#[non_exhaustive]
-pub struct WordsError<'a> {
-    /// Where the fault is.
-    pub at: Position,
-    /// What it is.
-    pub fault: WordsFault<'a>,
-}
-
-/// The place of a word, or of one that is missing at the end.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Position {
-    /// Which word it is, counted from 1.
-    pub word: usize,
-    /// Its first byte, counted from 1.
-    pub column: usize,
-}
-
-/// A fault in the words of an operator.
-///
-/// A `text` is what was written. It is withheld (`None`) where it may be a piece of a
-/// passphrase: after the word `pass`, and in a word that begins with it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum WordsFault<'a> {
-    /// There is no vhid.
-    #[error("vhid is missing")]
-    NoVhid,
-    /// Another word stands where vhid must.
-    #[error("{} stands where vhid is expected", Shown(*text))]
-    NotVhid {
-        /// The word.
-        text: Option<&'a str>,
-    },
-    /// The word is neither known nor an address.
-    #[error("{} is neither a known word nor an address", Shown(*text))]
-    Unknown {
-        /// The word.
-        text: Option<&'a str>,
-    },
-    /// The word occurs again, or together with one that sets the same.
-    #[error("{word} is given twice")]
-    Duplicate {
-        /// What is set twice: one of `ifconfig`'s words, `family` or `address`.
-        word: &'static str,
-    },
-    /// The value of a word is missing.
-    #[error("{word} is without a value")]
-    NoValue {
-        /// The word.
-        word: &'static str,
-    },
-    /// The address that a word is about is missing.
-    #[error("{word} is without an address")]
-    NoAddress {
-        /// The word.
-        word: &'static str,
-    },
-    /// A value is not a decimal number of at most 32 bits.
-    #[error("{word}: {} is no number", Shown(*text))]
-    Number {
-        /// The word whose value it is.
-        word: &'static str,
-        /// The value.
-        text: Option<&'a str>,
-    },
-    /// A number is not allowed.
-    #[error("{0}")]
-    Range(OutOfRange),
-    /// The passphrase holds a NUL, at which `ifconfig` would end it.
-    #[error("pass: NUL in the passphrase")]
-    Nul,
-    /// The state is none.
-    #[error("state: {} is neither master, backup nor init", Shown(*text))]
-    State {
-        /// The value.
-        text: Option<&'a str>,
-    },
-    /// The value is no address of the word's family, or the unspecified one.
-    #[error("{word}: {} is no address for it", Shown(*text))]
-    Address {
-        /// The word.
-        word: &'static str,
-        /// The value.
-        text: Option<&'a str>,
-    },
-}
-
-/// A text in an error message, in quotes and with control characters escaped.
-struct Shown<'a>(Option<&'a str>);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(text) => write!(f, "{text:?}"),
-            None => f.write_str("a word that is not shown"),
-        }
-    }
-}
-
-/// The words that are left.
-pub(crate) struct Input<'a> {
-    rest: &'a str,
-    next: Position,
-    after_pass: bool,
-}
-
-/// A word and its place. It has no `Debug`, for it may be a passphrase.
-#[derive(Clone, Copy)]
-pub(crate) struct Word<'a> {
-    pub(crate) text: &'a str,
-    /// The text, unless it may be a piece of a passphrase.
-    shown: Option<&'a str>,
-    at: Position,
-}
-
 impl<'a> Word<'a> {
     fn fault(self, fault: WordsFault<'a>) -> WordsError<'a> {
         WordsError { at: self.at, fault }
@@ -499,68 +349,21 @@ impl<'a> Word<'a> {
     }
 }
 
-impl<'a> Input<'a> {
-    pub(crate) fn new(text: &'a str) -> Self {
-        let mut input = Self {
-            rest: text,
-            next: Position { word: 1, column: 1 },
-            after_pass: false,
-        };
-        input.skip_blanks();
-        input
+/// Takes the next word as the value of `word` and puts it into an empty `slot`.
+fn value<'a, T>(
+    input: &mut Input<'a>,
+    slot: &mut Option<T>,
+    word: Word<'a>,
+    name: &'static str,
+    read: impl FnOnce(Word<'a>) -> Result<T, WordsFault<'a>>,
+) -> Result<(), WordsError<'a>> {
+    if slot.is_some() {
+        return Err(word.fault(WordsFault::Duplicate { word: name }));
     }
-
-    /// Takes the next word, if there is one.
-    pub(crate) fn next(&mut self) -> Option<Word<'a>> {
-        let len = self
-            .rest
-            .find(|c: char| c.is_ascii_whitespace())
-            .unwrap_or(self.rest.len());
-        let (text, rest) = self
-            .rest
-            .split_at_checked(len)
-            .filter(|(text, _)| !text.is_empty())?;
-        let hidden = self.after_pass || text.starts_with("pass");
-        let word = Word {
-            text,
-            shown: (!hidden).then_some(text),
-            at: self.next,
-        };
-        self.rest = rest;
-        self.next.word = self.next.word.saturating_add(1);
-        self.next.column = self.next.column.saturating_add(len);
-        self.skip_blanks();
-        Some(word)
-    }
-
-    /// Returns what follows the words taken so far.
-    pub(crate) fn rest(&self) -> &'a str {
-        self.rest
-    }
-
-    fn skip_blanks(&mut self) {
-        let rest = self.rest.trim_ascii_start();
-        let blanks = self.rest.len().saturating_sub(rest.len());
-        self.next.column = self.next.column.saturating_add(blanks);
-        self.rest = rest;
-    }
-
-    /// Takes the next word as the value of `word` and puts it into an empty `slot`.
-    fn value<T>(
-        &mut self,
-        slot: &mut Option<T>,
-        word: Word<'a>,
-        name: &'static str,
-        read: impl FnOnce(Word<'a>) -> Result<T, WordsFault<'a>>,
-    ) -> Result<(), WordsError<'a>> {
-        if slot.is_some() {
-            return Err(word.fault(WordsFault::Duplicate { word: name }));
-        }
-        let no_value = word.fault(WordsFault::NoValue { word: name });
-        let value = self.next().ok_or(no_value)?;
-        *slot = Some(read(value).map_err(|fault| value.fault(fault))?);
-        Ok(())
-    }
+    let no_value = word.fault(WordsFault::NoValue { word: name });
+    let value = input.next().ok_or(no_value)?;
+    *slot = Some(read(value).map_err(|fault| value.fault(fault))?);
+    Ok(())
 }
 
 /// Fills `slot` if it is empty.
@@ -580,7 +383,7 @@ fn once<'a, T>(
 /// Reads `vhid N`, of which the first word was taken already.
 fn read_vhid<'a>(input: &mut Input<'a>, word: Option<Word<'a>>) -> Result<Vhid, WordsError<'a>> {
     let end = WordsError {
-        at: input.next,
+        at: input.position(),
         fault: WordsFault::NoVhid,
     };
     let word = word.ok_or(end)?;
@@ -593,84 +396,6 @@ fn read_vhid<'a>(input: &mut Input<'a>, word: Option<Word<'a>>) -> Result<Vhid, 
         .number("vhid", 1..=u8::MAX)
         .and_then(|vhid| Vhid::new(vhid).map_err(WordsFault::Range))
         .map_err(|fault| value.fault(fault))
-}
-
-/// The words about the shared address, which may stand apart: `inet vhid 1 alias ADDRESS`.
-#[derive(Default)]
-struct Place<'a> {
-    family: Option<(Family, Word<'a>)>,
-    change: Option<(AddressChange, Word<'a>)>,
-    address: Option<(IpAddr, Option<u8>, Word<'a>)>,
-}
-
-impl<'a> Place<'a> {
-    /// Takes `word` if it is about the address.
-    fn read(&mut self, word: Word<'a>) -> Result<bool, WordsError<'a>> {
-        match word.text {
-            "inet" => once(&mut self.family, (Family::V4, word), word, "family")?,
-            "inet6" => once(&mut self.family, (Family::V6, word), word, "family")?,
-            "alias" => once(&mut self.change, (AddressChange::Add, word), word, "alias")?,
-            "-alias" => once(
-                &mut self.change,
-                (AddressChange::Remove, word),
-                word,
-                "alias",
-            )?,
-            text => {
-                let (address, len) = match text.split_once('/') {
-                    Some((address, len)) => (address, Some(len)),
-                    None => (text, None),
-                };
-                let Ok(address) = address.parse::<IpAddr>() else {
-                    return Ok(false);
-                };
-                let max = if address.is_ipv4() { 32 } else { 128 };
-                let len = len
-                    .map(|len| word.number_of(len, "prefix length", 0..=max))
-                    .transpose()
-                    .map_err(|fault| word.fault(fault))?;
-                once(&mut self.address, (address, len, word), word, "address")?;
-            }
-        }
-        Ok(true)
-    }
-
-    /// Puts the words together.
-    fn finish(self) -> Result<Option<SharedAddress>, WordsError<'a>> {
-        let Some((address, prefix_len, at)) = self.address else {
-            let lonely = |word: Word<'a>, name| word.fault(WordsFault::NoAddress { word: name });
-            return match (self.family, self.change) {
-                (Some((family, word)), _) => Err(lonely(word, family_word(family))),
-                (None, Some((AddressChange::Remove, word))) => Err(lonely(word, "-alias")),
-                (None, Some((_, word))) => Err(lonely(word, "alias")),
-                (None, None) => Ok(None),
-            };
-        };
-        match self.family {
-            Some((family, _)) if family != Family::of(address) => {
-                let word = family_word(family);
-                Err(at.fault(WordsFault::Address {
-                    word,
-                    text: at.shown,
-                }))
-            }
-            _ => {
-                let change = self.change.map(|(change, _)| change).unwrap_or_default();
-                Ok(Some(SharedAddress {
-                    address,
-                    prefix_len,
-                    change,
-                }))
-            }
-        }
-    }
-}
-
-const fn family_word(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "inet",
-        Family::V6 => "inet6",
-    }
 }
 
 /// Reads an address of `A`'s family other than `unspecified`, which the kernel takes for
@@ -689,37 +414,6 @@ fn address<'a, A: FromStr + PartialEq>(
     }
 }
 
-/// Why a text is no number within bounds.
-pub(crate) enum NumberFault {
-    Rubbish,
-    Range(OutOfRange),
-}
-
-/// Reads a decimal number within the bounds; `field` is what it stands for.
-pub(crate) fn number<T: Into<u32> + TryFrom<u32>>(
-    text: &str,
-    field: &'static str,
-    bounds: RangeInclusive<T>,
-) -> Result<T, NumberFault> {
-    // The standard parser would take a sign, too.
-    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(NumberFault::Rubbish);
-    }
-    let value = text.parse().map_err(|_| NumberFault::Rubbish)?;
-    let (min, max) = bounds.into_inner();
-    let (min, max) = (min.into(), max.into());
-    let range = OutOfRange {
-        field,
-        value,
-        min,
-        max,
-    };
-    if !(min..=max).contains(&value) {
-        return Err(NumberFault::Range(range));
-    }
-    T::try_from(value).map_err(|_| NumberFault::Range(range))
-}
-
 /// Reads the name of a state, in any case.
 pub(crate) fn state(text: &str) -> Option<State> {
     [
@@ -733,23 +427,20 @@ pub(crate) fn state(text: &str) -> Option<State> {
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use crate::auth::Authenticator;
+    use core::net::IpAddr;
     use proptest::prelude::*;
     use std::format;
     use std::string::{String, ToString};
+    use std::vec;
     use std::vec::Vec;
 
     /// The words as they are printed, having been read.
     fn printed(text: &str) -> String {
         Words::parse(text).unwrap().to_string()
-    }
-
-    /// The faulty word's number, its column, and the fault.
-    fn fault(text: &str) -> (usize, usize, WordsFault<'_>) {
-        let error = Words::parse(text).unwrap_err();
-        (error.at.word, error.at.column, error.fault)
     }
 
     /// Whether two keys are the same, as seen by what they sign.
@@ -841,209 +532,72 @@ mod tests {
         }
     }
 
+    /// What is entered, the number and column of the faulty word, and the message about it.
+    const FAULTS: &str = r#"
+                             | 1, column 1: vhid is missing
+        inet                 | 2, column 5: vhid is missing
+        advskew 1 vhid 1     | 1, column 1: "advskew" stands where vhid is expected
+        inet ::1 vhid 1      | 2, column 6: "::1" stands where vhid is expected
+        vhid                 | 1, column 1: vhid is without a value
+        vhid one             | 2, column 6: vhid: "one" is no number
+        vhid 0               | 2, column 6: vhid 0 is outside 1..=255
+        vhid 256             | 2, column 6: vhid 256 is outside 1..=255
+        vhid 1 vhid 1        | 3, column 8: vhid is given twice
+        vhid 1 advbase 0     | 4, column 16: advbase 0 is outside 1..=255
+        vhid 1 advskew 255   | 4, column 16: advskew 255 is outside 0..=254
+        vhid 1 advskew +5    | 4, column 16: advskew: "+5" is no number
+        vhid 1   advskew     | 3, column 10: advskew is without a value
+        vhid 1 advskew 1 advskew | 5, column 18: advskew is given twice
+        vhid 1 pass          | 3, column 8: pass is without a value
+        vhid 1 pass a pass b | 5, column 15: pass is given twice
+        vhid 1 pass my words | 5, column 16: a word not shown here is neither known nor an address
+        vhid 1 state slave   | 4, column 14: state: "slave" is neither master, backup nor init
+        vhid 1 peer ::1      | 4, column 13: peer: "::1" is no address for it
+        vhid 1 peer 0.0.0.0  | 4, column 13: peer: "0.0.0.0" is no address for it
+        vhid 1 peer6 1.2.3.4 | 4, column 14: peer6: "1.2.3.4" is no address for it
+        vhid 1 mcast peer 1.2.3.4 | 4, column 14: peer is given twice
+        vhid 1 mcast6 mcast6 | 4, column 15: peer6 is given twice
+        vhid 1 carpver 1     | 4, column 16: carpver 1 is outside 2..=3
+        vhid 1 vrrpprio 0    | 4, column 17: vrrpprio 0 is outside 1..=255
+        vhid 1 vrrpinterval 4096 | 4, column 21: vrrpinterval 4096 is outside 1..=4095
+        vhid 1 inet          | 3, column 8: inet is without an address
+        inet6 vhid 1         | 1, column 1: inet6 is without an address
+        vhid 1 alias         | 3, column 8: alias is without an address
+        vhid 1 -alias        | 3, column 8: -alias is without an address
+        vhid 1 alias -alias  | 4, column 14: alias is given twice
+        inet vhid 1 inet6 ::1 | 4, column 13: family is given twice
+        vhid 1 ::1 ::1       | 4, column 12: address is given twice
+        vhid 1 inet ::1      | 4, column 13: inet: "::1" is no address for it
+        vhid 1 1.2.3.4/33    | 3, column 8: prefix length 33 is outside 0..=32
+        vhid 1 ::1/129       | 3, column 8: prefix length 129 is outside 0..=128
+        vhid 1 ::1/          | 3, column 8: prefix length: "" is no number
+        vhid 1 1.2.3.400     | 3, column 8: "1.2.3.400" is neither known nor an address
+        vhid 1 netmask       | 3, column 8: "netmask" is neither known nor an address
+    "#;
+
     #[test]
     fn each_fault_is_named_with_its_word_and_place() {
-        use WordsFault::{
-            Address, Duplicate, NoAddress, NoValue, NoVhid, NotVhid, Nul, Number, Range, State,
-            Unknown,
-        };
-        let range = |field, value, min, max| {
-            Range(OutOfRange {
-                field,
-                value,
-                min,
-                max,
-            })
-        };
-        let text = Some;
-        for (words, at, column, expected) in [
-            ("", 1, 1, NoVhid),
-            ("  ", 1, 3, NoVhid),
-            ("inet", 2, 5, NoVhid),
-            (
-                "advskew 1 vhid 1",
-                1,
-                1,
-                NotVhid {
-                    text: text("advskew"),
-                },
-            ),
-            (
-                "inet 192.0.2.1",
-                2,
-                6,
-                NotVhid {
-                    text: text("192.0.2.1"),
-                },
-            ),
-            ("vhid", 1, 1, NoValue { word: "vhid" }),
-            (
-                "vhid one",
-                2,
-                6,
-                Number {
-                    word: "vhid",
-                    text: text("one"),
-                },
-            ),
-            ("vhid 0", 2, 6, range("vhid", 0, 1, 255)),
-            ("vhid 256", 2, 6, range("vhid", 256, 1, 255)),
-            ("vhid 1 vhid 1", 3, 8, Duplicate { word: "vhid" }),
-            ("vhid 1 advbase 0", 4, 16, range("advbase", 0, 1, 255)),
-            ("vhid 1 advskew 255", 4, 16, range("advskew", 255, 0, 254)),
-            (
-                "vhid 1 advskew +5",
-                4,
-                16,
-                Number {
-                    word: "advskew",
-                    text: text("+5"),
-                },
-            ),
-            (
-                "vhid 1 advskew 4294967296",
-                4,
-                16,
-                Number {
-                    word: "advskew",
-                    text: text("4294967296"),
-                },
-            ),
-            ("vhid 1 advskew", 3, 8, NoValue { word: "advskew" }),
-            (
-                "vhid 1 advskew 1 advskew",
-                5,
-                18,
-                Duplicate { word: "advskew" },
-            ),
-            ("vhid 1 pass", 3, 8, NoValue { word: "pass" }),
-            ("vhid 1 pass a pass b", 5, 15, Duplicate { word: "pass" }),
-            ("vhid 1 pass a\0b", 4, 13, Nul),
-            (
-                "vhid 1 state slave",
-                4,
-                14,
-                State {
-                    text: text("slave"),
-                },
-            ),
-            (
-                "vhid 1 peer ::1",
-                4,
-                13,
-                Address {
-                    word: "peer",
-                    text: text("::1"),
-                },
-            ),
-            (
-                "vhid 1 peer 0.0.0.0",
-                4,
-                13,
-                Address {
-                    word: "peer",
-                    text: text("0.0.0.0"),
-                },
-            ),
-            (
-                "vhid 1 peer6 1.2.3.4",
-                4,
-                14,
-                Address {
-                    word: "peer6",
-                    text: text("1.2.3.4"),
-                },
-            ),
-            (
-                "vhid 1 mcast peer 192.0.2.7",
-                4,
-                14,
-                Duplicate { word: "peer" },
-            ),
-            ("vhid 1 mcast6 mcast6", 4, 15, Duplicate { word: "peer6" }),
-            ("vhid 1 carpver 1", 4, 16, range("carpver", 1, 2, 3)),
-            ("vhid 1 vrrpprio 0", 4, 17, range("vrrpprio", 0, 1, 255)),
-            (
-                "vhid 1 vrrpinterval 4096",
-                4,
-                21,
-                range("vrrpinterval", 4096, 1, 4095),
-            ),
-            ("vhid 1 inet", 3, 8, NoAddress { word: "inet" }),
-            ("inet6 vhid 1", 1, 1, NoAddress { word: "inet6" }),
-            ("vhid 1 alias", 3, 8, NoAddress { word: "alias" }),
-            ("vhid 1 -alias", 3, 8, NoAddress { word: "-alias" }),
-            ("vhid 1 alias -alias", 4, 14, Duplicate { word: "alias" }),
-            ("inet vhid 1 inet6 ::1", 4, 13, Duplicate { word: "family" }),
-            ("vhid 1 ::1 ::1", 4, 12, Duplicate { word: "address" }),
-            (
-                "vhid 1 inet ::1",
-                4,
-                13,
-                Address {
-                    word: "inet",
-                    text: text("::1"),
-                },
-            ),
-            (
-                "vhid 1 192.0.2.1/33",
-                3,
-                8,
-                range("prefix length", 33, 0, 32),
-            ),
-            ("vhid 1 ::1/129", 3, 8, range("prefix length", 129, 0, 128)),
-            (
-                "vhid 1 ::1/",
-                3,
-                8,
-                Number {
-                    word: "prefix length",
-                    text: text(""),
-                },
-            ),
-            (
-                "vhid 1  192.0.2.300",
-                3,
-                9,
-                Unknown {
-                    text: text("192.0.2.300"),
-                },
-            ),
-            (
-                "vhid 1 netmask",
-                3,
-                8,
-                Unknown {
-                    text: text("netmask"),
-                },
-            ),
-        ] {
-            assert_eq!(fault(words), (at, column, expected), "{words:?}");
+        for line in FAULTS.trim().lines() {
+            let (words, message) = line.split_once('|').unwrap();
+            let error = Words::parse(words.trim()).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("word {}", message.trim()),
+                "{words}"
+            );
         }
     }
 
     #[test]
-    fn messages_are_for_people() {
-        for (words, message) in [
-            (
-                "vhid 1 advskew 255",
-                "word 4, column 16: advskew 255 is outside 0..=254",
-            ),
-            (
-                "vhid 1 advskew ten",
-                "word 4, column 16: advskew: \"ten\" is no number",
-            ),
-            (
-                "vhid 1 \u{1b}",
-                "word 3, column 8: \"\\u{1b}\" is neither a known word nor an address",
-            ),
-            (
-                "vhid 1 pass two words",
-                "word 5, column 17: a word that is not shown is neither a known word nor an address",
-            ),
-        ] {
-            assert_eq!(Words::parse(words).unwrap_err().to_string(), message);
-        }
+    fn faults_are_values() {
+        let fault = |text| Words::parse(text).unwrap_err().fault;
+        let text = Some("\u{1b}");
+        assert_eq!(fault("vhid 1 \u{1b}"), WordsFault::Unknown { text });
+        assert_eq!(fault("vhid 1 state \u{1b}"), WordsFault::State { text });
+        assert_eq!(fault("vhid 1 pass a\0b"), WordsFault::Nul);
+        assert_eq!(fault("vhid 1 pass a b"), WordsFault::Unknown { text: None });
+        let shown = Words::parse("vhid 1 \u{1b}").unwrap_err().to_string();
+        assert!(shown.contains(r#""\u{1b}""#), "{shown}");
     }
 
     #[test]
@@ -1067,7 +621,7 @@ mod tests {
         assert_eq!(settings, expected);
     }
 
-    fn any_peer<B: Arbitrary, A: From<B> + core::fmt::Debug>() -> impl Strategy<Value = Peer<A>>
+    fn any_peer<B: Arbitrary, A: From<B> + fmt::Debug>() -> impl Strategy<Value = Peer<A>>
     where
         Peer<A>: From<A>,
     {
@@ -1127,7 +681,7 @@ mod tests {
     }
 
     /// Everything but the key, which is not printed.
-    fn without_key(words: &Words) -> impl PartialEq + core::fmt::Debug + use<> {
+    fn without_key(words: &Words) -> impl PartialEq + fmt::Debug + use<> {
         (
             (
                 words.vhid,

@@ -22,6 +22,7 @@ mod peers;
 mod queue;
 mod stats;
 mod status;
+mod text;
 mod timers;
 mod types;
 pub mod vrrp;
@@ -48,7 +49,7 @@ pub use event::{
     Demote, DemotionReason, Event, Input, Output, Reason, Refusal, SendResult, State, Transmit,
 };
 pub use ifconfig::{
-    AddressChange, CarpVersion, Peer, Position, SharedAddress, Words, WordsError, WordsFault,
+    AddressChange, CarpVersion, Peer, SharedAddress, Words, WordsError, WordsFault,
 };
 pub use ip::{
     Datagram, GROUP_V4, GROUP_V6, HeaderStyle, IPV4_PACKET_LEN, IPV6_PACKET_LEN, IpError, TTL,
@@ -58,6 +59,7 @@ pub use machine::VirtualHost;
 pub use peers::MAX_PEERS;
 pub use stats::Stats;
 pub use status::{DemotionLine, EventLine, Peers, Status, StatusError};
+pub use text::Position;
 pub use types::{
     AdvBase, AdvSkew, Family, InterfaceName, InterfaceNameError, Interval, MacAddr, OutOfRange,
     Vhid,

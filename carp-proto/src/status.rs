@@ -1,12 +1,15 @@
 //! What an operator reads: the status lines of `ifconfig` (CARP §5.4.1) and the lines of the
 //! kernel's log (CARP §3.4.2).
 
+#![warn(clippy::arithmetic_side_effects)]
+
 use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
 use crate::event::{Demote, Event, State};
-use crate::ifconfig::{Input, NumberFault, Peer, number, state};
+use crate::ifconfig::{Peer, state};
+use crate::text::{Input, NumberFault, number};
 use crate::types::{AdvBase, AdvSkew, InterfaceName, OutOfRange, Vhid};
 use crate::vrrp::{AdverInterval, Priority};
 
@@ -352,6 +355,7 @@ mod tests {
     use proptest::prelude::*;
     use std::format;
     use std::string::{String, ToString};
+    use std::vec;
 
     #[test]
     fn the_lines_of_the_specification_are_read_and_printed() {
@@ -531,7 +535,8 @@ mod tests {
             }
             prop_assert_eq!(Status::parse(&line), Ok(status));
             let peers = Peers { v4: Ipv4Addr::from(v4).into(), v6: Ipv6Addr::from(v6).into() };
-            prop_assert_eq!(Peers::parse(&peers.to_string()), Ok(peers));
+            let line = peers.to_string();
+            prop_assert_eq!(Peers::parse(&line), Ok(peers));
         }
 
         #[test]
@@ -548,10 +553,12 @@ mod tests {
         ) {
             for text in [text, words.join(" ")] {
                 if let Ok(status) = Status::parse(&text) {
-                    prop_assert_eq!(Status::parse(&status.to_string()), Ok(status));
+                    let line = status.to_string();
+                    prop_assert_eq!(Status::parse(&line), Ok(status));
                 }
                 if let Ok(peers) = Peers::parse(&text) {
-                    prop_assert_eq!(Peers::parse(&peers.to_string()), Ok(peers));
+                    let line = peers.to_string();
+                    prop_assert_eq!(Peers::parse(&line), Ok(peers));
                 }
             }
         }
