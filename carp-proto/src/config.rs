@@ -270,7 +270,8 @@ pub struct Announcements {
 pub enum Spacing {
     /// By the clock.
     Time(Duration),
-    /// With every so-manieth advertisement.
+    /// With every so-manieth advertisement, and over IPv4 only: the "delayed ARP" of OpenBSD,
+    /// NetBSD and UCarp.
     Advertisements(NonZeroU8),
 }
 

@@ -239,7 +239,9 @@ impl Dialect {
             Self::UCarp(UCarp { dead_ratio, .. }) => standing.stretch(dead_ratio.get()),
             Self::FreeBsd(_) | Self::OpenBsd(_) => standing.stretch(3),
         };
-        let times_out = settings.advbase.get() != 0 && patience < theirs;
+        // CARP §3.5: not by a host of base 0; UCarp knows no such exception (§3.7).
+        let waits = settings.advbase.get() != 0 || matches!(self, Self::UCarp(_));
+        let times_out = waits && patience < theirs;
         let overtake = match self {
             Self::OpenBsd(_) if preempts && heard.demote >= ours => Some(Overtake::SlowerMaster),
             Self::OpenBsd(_) if heard.demote > ours => Some(Overtake::DemotedMaster),

@@ -12,12 +12,12 @@
     reason = "a test fails by panicking"
 )]
 
+use core::fmt::Write as _;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::ops::Add;
+use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::ops::Add;
 use std::path::Path;
-use std::time::Duration;
 
 use carp_proto::{
     ARP_FRAME_LEN, AddressCount, AdvBase, AdvSkew, Authenticator, CheckOrder, Config, Datagram,
@@ -48,6 +48,9 @@ impl Add<Duration> for At {
         Self { us, ..self }
     }
 }
+
+/// Of the advertisement, and of the master-down timers of IPv4 and IPv6.
+type Deadlines = [Option<u64>; 3];
 
 /// One virtual host of a node.
 struct Member {
@@ -90,7 +93,7 @@ struct Node {
     arm_count: u64,
     outputs: Vec<Value>,
     /// The deadlines after the last step of each instant.
-    deadlines: BTreeMap<(u64, String, u8), (State, Option<u64>, Option<u64>, Option<u64>)>,
+    deadlines: BTreeMap<(u64, String, u8), (State, Deadlines)>,
     now: u64,
 }
 
@@ -502,14 +505,13 @@ impl Node {
         }
         let us = |at: Option<At>| at.map(|at| at.us);
         let machine = &member.machine;
-        let snapshot = (
-            machine.state(),
+        let deadlines = [
             us(machine.next_advertisement()),
             us(machine.master_down(Family::V4)),
             us(machine.master_down(Family::V6)),
-        );
+        ];
         let key = (self.now, name.clone(), member.vhid);
-        self.deadlines.insert(key, snapshot);
+        self.deadlines.insert(key, (machine.state(), deadlines));
     }
 
     fn act(&mut self, port: usize, index: usize, output: Output) {
@@ -626,7 +628,7 @@ impl Node {
             .chain(shared(false))
             .find(|a| Family::of(**a) == family)
             .copied()
-            .unwrap_or(match family {
+            .unwrap_or_else(|| match family {
                 Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
                 Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
             })
@@ -692,7 +694,7 @@ impl Node {
 
     /// The kernel's task that follows every demotion, at the same instant.
     fn run_send_all(&mut self) {
-        while std::mem::take(&mut self.send_all) {
+        while core::mem::take(&mut self.send_all) {
             self.emit(json!({"out": "send_all"}));
             for (port, vhid) in self.order.clone().into_iter().rev() {
                 let index = self.find(port, vhid.into()).unwrap();
@@ -788,10 +790,10 @@ impl Node {
             last.insert((at, text(output, "if").to_string(), vhid), output);
         }
         for (key, theirs) in last {
-            let Some((state, ad, md, md6)) = self.deadlines.get(&key) else {
+            let Some((state, deadlines)) = self.deadlines.get(&key) else {
                 continue;
             };
-            let ours = json!([ad, md, md6]);
+            let ours = json!(deadlines);
             let theirs = json!([theirs["ad"], theirs["md"], theirs["md6"]]);
             if ours != theirs {
                 differences.push(format!(

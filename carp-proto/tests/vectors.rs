@@ -10,7 +10,7 @@
     reason = "a test fails by panicking"
 )]
 
-use std::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use carp_proto::{
@@ -104,7 +104,7 @@ impl Receiver {
 fn packet(case: &Value) -> Vec<u8> {
     unhex(
         text(case, "ip_packet_hex")
-            .or(text(case, "computed_ip_packet_hex"))
+            .or_else(|| text(case, "computed_ip_packet_hex"))
             .unwrap(),
     )
 }
@@ -193,7 +193,7 @@ fn refuse_replay(case: &Value, receiver: &Receiver, received: Received) {
             }),
         );
     }
-    let sent = std::iter::from_fn(|| machine.poll_output())
+    let sent = core::iter::from_fn(|| machine.poll_output())
         .filter(|o| matches!(o, Output::Transmit(t) if t.advertisement == *heard.advertisement()))
         .count();
     assert_eq!(sent, usize::from(sent_by_us));

@@ -27,6 +27,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         self.counter.accepted(heard.counter);
         match state {
             State::Init => {}
+            // CARP §3.7: only a UCarp is BACKUP without its interface, and looks at nothing.
+            State::Backup if !self.is_up() => {}
             State::Backup => self.on_heard_as_backup(now, received, &heard),
             State::Master => self.on_heard_as_master(now, received, &heard),
         }
@@ -134,13 +136,19 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
                 self.announce();
                 self.push_round();
             }
-            Dialect::FreeBsd(_) | Dialect::OpenBsd(_) if self.config.improvements.acquire_first => {
+            // CARP §3.5: the link state goes up, then the advertisement out.
+            Dialect::OpenBsd(_) => {
+                self.queue.push(Step::Acquire);
+                self.push_round();
+                self.announce();
+            }
+            Dialect::FreeBsd(_) if self.config.improvements.acquire_first => {
                 self.push_round();
                 self.queue.push(Step::Acquire);
                 self.announce();
             }
             // CARP §3.4: "the advertisement goes out before addresses are usable".
-            Dialect::FreeBsd(_) | Dialect::OpenBsd(_) => {
+            Dialect::FreeBsd(_) => {
                 self.push_round();
                 self.announce();
                 self.queue.push(Step::Acquire);
@@ -223,8 +231,11 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         let heard = received.advertisement.advertisement();
         let from_us = self.own_source(received.family()) == Some(received.source);
         let echo = self.config.improvements.drop_echoes && from_us && self.sent.contains(heard);
-        // CARP §2.2, OpenBSD's step 10: its own number can only come from itself.
-        if echo || self.counter == Counter::Cookie(heard.counter) {
+        // CARP §2.2: UCarp does not even capture what comes from its own address, and OpenBSD's
+        // number can only come from itself.
+        let ucarp_filters = from_us && matches!(self.config.dialect, Dialect::UCarp(_));
+        let own_cookie = self.counter == Counter::Cookie(heard.counter);
+        if echo || ucarp_filters || own_cookie {
             return Err(Refusal::Echo);
         }
         if self.timers.get(Timer::Deaf).is_some() {

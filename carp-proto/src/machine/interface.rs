@@ -81,14 +81,12 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
             self.enter(State::Backup, Reason::InitializationComplete, None);
             self.start(now, None);
         }
-        let leftover = matches!(
-            self.config.dialect,
-            Dialect::UCarp(UCarp {
-                at_start: AtStart::Release,
-                ..
-            })
-        );
-        if (was_master && self.releases_on_exit()) || (leftover && !was_master) {
+        let releases = if was_master {
+            self.releases_on_exit()
+        } else {
+            self.releases_leftovers()
+        };
+        if releases {
             self.queue.push(Step::Release);
         }
         self.unsuppress();
@@ -107,8 +105,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
             } else {
                 State::Backup
             };
+            let starts = self.state == State::Init && next == State::Backup;
             self.enter(next, Reason::HardwareDown, None);
-            if was_master {
+            if was_master || (starts && self.releases_leftovers()) {
                 self.queue.push(Step::Release);
             }
             return;
@@ -116,7 +115,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         self.enter(State::Init, Reason::HardwareDown, None);
         let freebsd_14 = Dialect::FreeBsd(FreeBsd::From14);
         let openbsd = matches!(self.config.dialect, Dialect::OpenBsd(_));
-        if was_master && (self.releases_on_exit() || openbsd || self.config.dialect == freebsd_14) {
+        if was_master && (self.releases_on_exit() || self.config.dialect == freebsd_14) {
             self.queue.push(Step::Release);
         }
         if self.suppressed.is_none() {
@@ -142,7 +141,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         if was_master && self.releases_on_exit() {
             self.queue.push(Step::Release);
         }
-        if self.suppressed.is_some() {
+        // An OpenBSD is demoted for its parent, whatever addresses there are (CARP §3.5).
+        if !matches!(self.config.dialect, Dialect::OpenBsd(_)) {
             self.take_back_suppression(DemotionReason::VhidRemoved);
         }
     }
@@ -214,6 +214,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         self.timers.stop(Timer::LinkHold);
         self.queue.push(Step::Event(Event::LinkRestored));
         self.advertise(now);
+        // Systems drop addresses with the link, and the list may have changed meanwhile.
+        self.queue.push(Step::Acquire);
         self.announce();
         self.restart_announcements(now);
     }
@@ -242,7 +244,18 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         self.demote(amount.saturating_neg(), reason);
     }
 
-    pub(super) fn releases_on_exit(&self) -> bool {
-        self.config.improvements.release_on_every_exit
+    /// OpenBSD's link state and UCarp's script follow every change of the state; FreeBSD's
+    /// routes do not (CARP §5.3).
+    fn releases_on_exit(&self) -> bool {
+        let freebsd = matches!(self.config.dialect, Dialect::FreeBsd(_));
+        self.config.improvements.release_on_every_exit || !freebsd
+    }
+
+    /// Whether the start is made sure not to serve what an earlier run left behind.
+    fn releases_leftovers(&self) -> bool {
+        let Dialect::UCarp(UCarp { at_start, .. }) = self.config.dialect else {
+            return false;
+        };
+        at_start == AtStart::Release
     }
 }

@@ -32,7 +32,7 @@
 //! | `Advertisement`, better or equal | note the number | arm that family's master-down | to BACKUP "more frequent advertisement received", start, release |
 //! | `Advertisement`, worse | note the number | the same, or with preemption become MASTER "preempting a slower master" | note a rival |
 //! | `Advertisement`, slower than our patience | note the number | become MASTER "master will time out" | note a rival |
-//! | `Interface`, runs | to BACKUP "initialization complete", start, undo the demotion | strict: by way of INIT "hardware interface up", start; improved: nothing | as in BACKUP; in a link hold: transmit, announce |
+//! | `Interface`, runs | to BACKUP "initialization complete", start, undo the demotion | strict: by way of INIT "hardware interface up", start; improved: nothing | as in BACKUP; in a link hold: transmit, acquire, announce |
 //! | `Interface`, no carrier | demote once | to INIT "hardware interface down", demote once | the same, release; improved: hold the role for one interval first |
 //! | `Interface`, down | demote once | to INIT, demote once | to INIT, release, demote once |
 //! | `Addresses`, some | as `Interface` | strict: by way of INIT, start; improved: arm what is new | strict: by way of INIT to BACKUP; improved: transmit, acquire, announce |
@@ -205,6 +205,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
             (_, Input::Addresses(addresses)) => self.on_addresses(now, addresses),
             (State::Init | State::Backup, Input::Demotion(level)) => self.demotion = level,
             (State::Master, Input::Demotion(level)) => self.on_demotion(now, level),
+            // CARP §3.7: only a UCarp is BACKUP without its interface.
+            (State::Backup, Input::Force(State::Master)) if !self.is_up() => {}
             (State::Backup, Input::Force(State::Master)) => {
                 self.become_master(now, Reason::UserRequested, None);
             }

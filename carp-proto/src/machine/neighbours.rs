@@ -48,22 +48,29 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         self.schedule_announcement(now);
     }
 
-    /// The "delayed ARP" of OpenBSD and UCarp: an announcement with the n-th advertisement.
+    /// The "delayed ARP" of OpenBSD and UCarp: a gratuitous ARP with the n-th advertisement.
     pub(super) fn count_down_announcement(&mut self) {
         if self.advertisements_left == 0 {
             return;
         }
         self.advertisements_left -= 1;
-        if self.advertisements_left == 0 {
-            if let Some(now) = self.now {
-                self.on_announce(now);
-            }
+        if self.advertisements_left > 0 {
+            return;
+        }
+        if self.has(Family::V4) {
+            self.queue.push(Step::Announce(Family::V4));
+        }
+        self.announcements_left = self.announcements_left.saturating_sub(1);
+        if let Some(now) = self.now {
+            self.schedule_announcement(now);
         }
     }
 
     pub(super) fn note_rival(&mut self, now: T, received: Received, heard: &Advertisement) {
         match self.config.announcements.rival {
             RivalPolicy::Never => {}
+            // Without a link nobody hears it; its return announces anyway, here and below.
+            RivalPolicy::AtOnce if self.holds_link() => {}
             RivalPolicy::AtOnce => {
                 self.announce();
                 self.restart_announcements(now);
@@ -89,7 +96,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
 
     pub(super) fn on_rival_gone(&mut self, now: T) {
         self.queue.push(Step::Event(Event::RivalGone));
-        self.announce();
-        self.restart_announcements(now);
+        if !self.holds_link() {
+            self.announce();
+            self.restart_announcements(now);
+        }
     }
 }
