@@ -1,0 +1,37 @@
+//! Everything that touches the outside: sockets, clocks, tasks. Feature `tokio`.
+//!
+//! ```text
+//!    UdpTransport, ...                          your program
+//!         | packets                     commands |  ^ events
+//!         v                                      v  |
+//!    +---------------------------- Driver ----------------------------+
+//!    |  segment 0: transport          segment 1: transport            |
+//!    |  +-----------+ +-----------+   +-----------+                   |
+//!    |  | vhid 1    | | vhid 2    |   | vhid 1    |   one demotion    |
+//!    |  | machine   | | machine   |   | machine   |   level for all   |
+//!    |  +-----+-----+ +-----+-----+   +-----+-----+                   |
+//!    +--------|-------------|---------------|-------------------------+
+//!             v             v               v
+//!          Effects       Effects         Effects     each in a task of its own
+//! ```
+//!
+//! A [`Driver`] runs any number of virtual hosts. Each takes part in the group of its vhid on
+//! one [segment](SegmentId), a network reached by one [`Transport`]; what it decides is done
+//! to the machine underneath by its [`Effects`].
+
+mod clock;
+mod driver;
+mod effects;
+mod event;
+mod transport;
+mod udp;
+
+pub use clock::increasing_from_clock;
+pub use driver::{
+    CommandError, Driver, DriverError, Handle, HostId, HostStatus, Limits, MAX_DEMOTIONS,
+    PACKETS_PER_TURN, SegmentId, SegmentStatus, Setup, SetupError, Status,
+};
+pub use effects::{Effect, Effects, Service};
+pub use event::{DemotionCause, Event, EventKind, Events};
+pub use transport::Transport;
+pub use udp::{UdpError, UdpTransport};

@@ -1,0 +1,374 @@
+//! The loop that runs virtual hosts.
+
+mod demotion;
+mod engine;
+mod handle;
+mod host;
+mod segment;
+
+use core::fmt;
+use core::future::{poll_fn, ready};
+use core::net::IpAddr;
+use core::pin::pin;
+use core::task::Poll;
+use core::time::Duration;
+use std::boxed::Box;
+use std::sync::Arc;
+use std::vec::Vec;
+
+use carp_proto::{AcceptTtl, Config, ConfigError, Family, Key, LinkLocal, Vhid};
+use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinSet;
+
+pub use self::demotion::MAX_DEMOTIONS;
+use self::engine::Engine;
+pub use self::engine::PACKETS_PER_TURN;
+use self::handle::{Command, Reply};
+pub use self::handle::{CommandError, Handle, HostStatus, SegmentStatus, Status};
+use self::host::Host;
+use super::clock;
+use super::effects::Effects;
+use super::event::Events;
+use super::transport::Transport;
+
+/// How many commands wait to be carried out before those who give them have to.
+const COMMANDS: usize = 32;
+
+/// Names a virtual host of a driver.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct HostId(usize);
+
+impl fmt::Display for HostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Names a segment of a driver: a network in which each vhid stands for one group.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct SegmentId(usize);
+
+impl fmt::Display for SegmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How long and how much a driver waits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// How long one effect may take. Ten seconds by default.
+    pub effect: Duration,
+    /// How long a shutdown may take. Five seconds by default.
+    pub shutdown: Duration,
+    /// How many events are kept for a slow reader, at least. 256 by default.
+    pub events: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            effect: Duration::from_secs(10),
+            shutdown: Duration::from_secs(5),
+            events: 256,
+        }
+    }
+}
+
+/// One virtual host to run.
+pub struct Setup {
+    config: Config,
+    key: Key,
+    addresses: Arc<[IpAddr]>,
+    link_local: LinkLocal,
+    ttl: AcceptTtl,
+    effects: Box<dyn Effects>,
+}
+
+impl Setup {
+    /// A virtual host with these shared addresses, which `effects` serves. Every host of the
+    /// group needs the same key and the same addresses.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        key: Key,
+        addresses: &[IpAddr],
+        effects: impl Effects + 'static,
+    ) -> Self {
+        Self {
+            config,
+            key,
+            addresses: addresses.into(),
+            link_local: LinkLocal::default(),
+            ttl: AcceptTtl::default(),
+            effects: Box::new(effects),
+        }
+    }
+
+    /// Chooses whether link-local addresses are part of the hash that is sent.
+    #[must_use]
+    pub fn with_link_local(mut self, form: LinkLocal) -> Self {
+        self.link_local = form;
+        self
+    }
+
+    /// Chooses whether packets that passed a router are accepted.
+    #[must_use]
+    pub fn with_ttl(mut self, ttl: AcceptTtl) -> Self {
+        self.ttl = ttl;
+        self
+    }
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup")
+            .field("config", &self.config)
+            .field("addresses", &self.addresses)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a virtual host cannot be added.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// The configuration contradicts itself.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The transport of the segment does not carry the family of one of the addresses, so
+    /// that the host would hear nobody and always become master.
+    #[error("the transport does not carry {family}")]
+    Family {
+        /// The family.
+        family: Family,
+    },
+    /// The segment has a virtual host of this id already.
+    #[error("vhid {vhid} is taken in this segment")]
+    Taken {
+        /// The id.
+        vhid: Vhid,
+    },
+    /// The segment is of another driver.
+    #[error("no such segment")]
+    UnknownSegment,
+}
+
+/// How a driver ended other than well.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DriverError {
+    /// Effects were still running or waiting when the time for a shutdown was over. They were
+    /// stopped where they were; what they serve may still be served.
+    #[error("{hosts} virtual hosts had not done all effects when the time was over")]
+    Unfinished {
+        /// How many virtual hosts have such effects.
+        hosts: usize,
+    },
+}
+
+/// Runs virtual hosts: reads packets, keeps time, sends advertisements, and has the effects
+/// done.
+///
+/// # What it promises
+///
+/// - **Packets before timers.** What a socket holds is read, up to [`PACKETS_PER_TURN`],
+///   before a deadline takes effect. A program that was suspended does not take over while the
+///   master's advertisement waits to be read; a flood does not keep the timers from firing.
+/// - **Effects do not hold up the protocol.** They run in tasks of their own ([`Effects`]).
+///   The one thing that waits for them is a bow-out: it is sent when the addresses are
+///   released, so that a successor does not find them taken.
+/// - **One demotion level.** What one virtual host notices, and what the operator says by
+///   [`Handle::demote`], demotes all of them.
+/// - **Everything is bounded**: commands, events, effects that wait, packets read in a row. In
+///   its steady state it allocates nothing.
+///
+/// # Example
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # struct Log;
+/// # #[async_trait::async_trait]
+/// # impl ha_core::io::Effects for Log {
+/// #     async fn acquire(&mut self, _: &ha_core::io::Service) -> std::io::Result<()> { Ok(()) }
+/// #     async fn release(&mut self, _: &ha_core::io::Service) -> std::io::Result<()> { Ok(()) }
+/// #     async fn announce(&mut self, _: &ha_core::io::Service, _: ha_core::carp_proto::Family)
+/// #         -> std::io::Result<()> { Ok(()) }
+/// # }
+/// use ha_core::carp_proto::{Config, Key, State, Vhid};
+/// use ha_core::io::{Driver, Limits, Setup, UdpTransport, increasing_from_clock};
+///
+/// let mut config = Config::new(Vhid::new(1)?);
+/// config.counter = increasing_from_clock();
+/// let key = Key::from_passphrase(b"secret");
+///
+/// let mut driver = Driver::new(Limits::default());
+/// let transport = UdpTransport::bind(&["127.0.0.1:0".parse()?], &[])?;
+/// let segment = driver.add_segment(transport);
+/// let host = driver.add(segment, Setup::new(config, key, &["192.0.2.1".parse()?], Log))?;
+///
+/// let (handle, mut events) = (driver.handle(), driver.events());
+/// tokio::spawn(driver.run());
+///
+/// let event = events.next().await.expect("it becomes a backup at once");
+/// assert_eq!(event.to_string(), "vhid 1: INIT -> BACKUP (initialization complete)");
+/// handle.force(host, State::Master).await?;
+/// assert_eq!(handle.status().await?.hosts[0].state, State::Master);
+/// handle.shutdown().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Driver {
+    engine: Engine,
+    limits: Limits,
+    /// Of each virtual host, until its task owns them.
+    effects: Vec<Box<dyn Effects>>,
+    commands: mpsc::Receiver<Command>,
+    handle: Handle,
+    events: Events,
+}
+
+impl Driver {
+    /// Makes a driver without virtual hosts.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        let (sender, commands) = mpsc::channel(COMMANDS);
+        // The channel panics on 0 and on what cannot be rounded up to a power of two.
+        let (events, receiver) = broadcast::channel(limits.events.clamp(1, 1 << 20));
+        Self {
+            engine: Engine::new(events),
+            limits,
+            effects: Vec::new(),
+            commands,
+            handle: Handle::new(sender),
+            events: Events::new(receiver),
+        }
+    }
+
+    /// Adds a network segment, reached by `transport`.
+    pub fn add_segment(&mut self, transport: impl Transport + 'static) -> SegmentId {
+        self.engine.add_segment(Box::new(transport))
+    }
+
+    /// Adds a virtual host, which takes part in the group of its vhid on `segment`.
+    ///
+    /// Own source addresses that the configuration leaves out are taken from the transport.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`], whose variants say what is wrong.
+    pub fn add(&mut self, segment: SegmentId, setup: Setup) -> Result<HostId, SetupError> {
+        let Setup {
+            config,
+            key,
+            addresses,
+            link_local,
+            ttl,
+            effects,
+        } = setup;
+        let host = Host::new(segment, config, &key, addresses, link_local, ttl)?;
+        let id = self.engine.add(host)?;
+        self.effects.push(effects);
+        Ok(id)
+    }
+
+    /// Returns a handle to command the driver by.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Returns the events from now on.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.events.clone()
+    }
+
+    /// Runs until [`Handle::shutdown`] is called and done.
+    ///
+    /// If the future is dropped, the virtual hosts end without releasing anything or bowing
+    /// out, as if the machine had crashed.
+    ///
+    /// # Errors
+    ///
+    /// [`DriverError`].
+    pub async fn run(self) -> Result<(), DriverError> {
+        let Self {
+            mut engine,
+            limits,
+            effects,
+            mut commands,
+            handle,
+            events,
+        } = self;
+        // These two would keep the channels open for ever.
+        drop((handle, events));
+        let mut commanded = true;
+        let mut shutdowns: Vec<Reply<Result<(), DriverError>>> = Vec::new();
+
+        // Aborts all tasks when it is dropped.
+        let mut tasks = JoinSet::new();
+        let mut reports = engine.start(clock::now(), effects, limits.effect, &mut tasks);
+        let mut alarm = pin!(clock::alarm());
+        while !engine.is_finished() {
+            let backlog = engine.drain(clock::now()).is_pending();
+            if backlog || engine.take_flooded() {
+                // There is more to do at once, but others want to run as well.
+                tokio::task::yield_now().await;
+            }
+            let deadline = engine.deadline();
+            if let Some(deadline) = deadline {
+                alarm.as_mut().reset(deadline);
+            }
+            tokio::select! {
+                biased;
+                command = commands.recv(), if commanded => match command {
+                    Some(Command::Change(change, reply)) => {
+                        // Whoever asked may be gone, here and below.
+                        let _ = reply.send(engine.change(clock::now(), change));
+                    }
+                    Some(Command::Status(reply)) => {
+                        let _ = reply.send(engine.status());
+                    }
+                    Some(Command::Shutdown(reply)) => {
+                        shutdowns.push(reply);
+                        engine.shutdown(clock::now(), limits.shutdown);
+                    }
+                    None => commanded = false,
+                },
+                Some(report) = reports.recv() => engine.on_report(clock::now(), report),
+                () = poll_fn(|cx| engine.poll_packets(cx)) => {}
+                () = alarm.as_mut(), if deadline.is_some() => {}
+                () = ready(()), if backlog => {}
+            }
+            // Packets before timers, and timers after every packet.
+            poll_fn(|cx| {
+                let _ = engine.poll_packets(cx);
+                Poll::Ready(())
+            })
+            .await;
+            engine.on_time(clock::now());
+        }
+        let result = engine.result();
+        for reply in shutdowns {
+            let _ = reply.send(result);
+        }
+        result
+    }
+}
+
+impl Default for Driver {
+    fn default() -> Self {
+        Self::new(Limits::default())
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,251 @@
+//! What a program can ask of a running driver.
+
+use core::net::IpAddr;
+use std::sync::Arc;
+use std::vec::Vec;
+
+use carp_proto::{ConfigError, Family, Interface, Settings, State, Stats, Vhid};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::demotion::MAX_DEMOTIONS;
+use super::{DriverError, HostId, SegmentId};
+
+/// The answer to a command.
+pub(super) type Reply<T> = oneshot::Sender<T>;
+
+/// A question or an order.
+#[derive(Debug)]
+pub(super) enum Command {
+    Change(Change, Reply<Result<(), CommandError>>),
+    Status(Reply<Status>),
+    Shutdown(Reply<Result<(), DriverError>>),
+}
+
+#[derive(Debug)]
+pub(super) enum Change {
+    Force(HostId, State),
+    Settings(HostId, Settings),
+    Addresses(HostId, Arc<[IpAddr]>),
+    Interface(SegmentId, Interface),
+    Demote(Arc<str>, i32),
+    Restore(Arc<str>),
+}
+
+/// Why a command was not carried out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// The driver has ended.
+    #[error("the driver has ended")]
+    Ended,
+    /// The driver is shutting down.
+    #[error("the driver is shutting down")]
+    ShuttingDown,
+    /// The identity is of another driver.
+    #[error("no such virtual host or segment")]
+    Unknown,
+    /// The virtual host's rules do not allow these settings.
+    #[error(transparent)]
+    Settings(#[from] ConfigError),
+    /// The transport of the segment does not carry the family of one of the addresses.
+    #[error("the transport does not carry {family}")]
+    Family {
+        /// The family.
+        family: Family,
+    },
+    /// There are [`MAX_DEMOTIONS`] named reasons already.
+    #[error("more than {MAX_DEMOTIONS} reasons for demotion")]
+    TooManyReasons,
+}
+
+/// Commands a running [`Driver`](super::Driver); clones command the same one.
+///
+/// Every command is carried out when it returns. A driver whose handles are all dropped goes
+/// on.
+#[derive(Clone, Debug)]
+pub struct Handle(mpsc::Sender<Command>);
+
+impl Handle {
+    pub(super) fn new(commands: mpsc::Sender<Command>) -> Self {
+        Self(commands)
+    }
+
+    /// Makes a virtual host MASTER or BACKUP now, as the operator's wish; what the machine
+    /// makes of it depends on its state.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::Unknown`], and when the driver ends.
+    pub async fn force(&self, host: HostId, state: State) -> Result<(), CommandError> {
+        self.change(Change::Force(host, state)).await
+    }
+
+    /// Changes the settings of a virtual host, from the next time a timer is armed.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::Settings`] if its rules do not allow them, [`CommandError::Unknown`],
+    /// and when the driver ends.
+    pub async fn set_settings(&self, host: HostId, settings: Settings) -> Result<(), CommandError> {
+        self.change(Change::Settings(host, settings)).await
+    }
+
+    /// Changes the shared addresses of a virtual host; none make it rest in INIT.
+    ///
+    /// The new list is signed with at once, and advertisements made with the old one are
+    /// accepted for [`Config::address_grace`](carp_proto::Config::address_grace), so that the
+    /// lists of all hosts can be changed one after the other.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::Family`] if the transport does not carry one of the families,
+    /// [`CommandError::Unknown`], and when the driver ends.
+    pub async fn set_addresses(
+        &self,
+        host: HostId,
+        addresses: &[IpAddr],
+    ) -> Result<(), CommandError> {
+        self.change(Change::Addresses(host, addresses.into())).await
+    }
+
+    /// Tells the virtual hosts of a segment about the interface that carries it.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::Unknown`], and when the driver ends.
+    pub async fn set_interface(
+        &self,
+        segment: SegmentId,
+        interface: Interface,
+    ) -> Result<(), CommandError> {
+        self.change(Change::Interface(segment, interface)).await
+    }
+
+    /// Demotes this machine by `amount` for a reason of this name, or changes the amount. A
+    /// negative one makes it better.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::TooManyReasons`], and when the driver ends.
+    pub async fn demote(&self, name: &str, amount: i32) -> Result<(), CommandError> {
+        self.change(Change::Demote(name.into(), amount)).await
+    }
+
+    /// Takes back the reason of this name, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Only when the driver ends.
+    pub async fn restore(&self, name: &str) -> Result<(), CommandError> {
+        self.change(Change::Restore(name.into())).await
+    }
+
+    /// Returns everything there is to know at this moment.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::Ended`].
+    pub async fn status(&self) -> Result<Status, CommandError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::Status(reply)).await?;
+        answer.await.map_err(|_| CommandError::Ended)
+    }
+
+    /// Ends the driver: masters release their addresses, and then bow out, so that a backup
+    /// takes over at once. Returns when that is done.
+    ///
+    /// # Errors
+    ///
+    /// [`DriverError::Unfinished`] if it was not done within
+    /// [`Limits::shutdown`](super::Limits::shutdown); the driver has ended all the same.
+    pub async fn shutdown(&self) -> Result<(), DriverError> {
+        let (reply, answer) = oneshot::channel();
+        match self.ask(Command::Shutdown(reply)).await {
+            // A driver that is gone already has nothing to end.
+            Err(_) => Ok(()),
+            Ok(()) => answer.await.unwrap_or(Ok(())),
+        }
+    }
+
+    async fn change(&self, change: Change) -> Result<(), CommandError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::Change(change, reply)).await?;
+        answer.await.unwrap_or(Err(CommandError::Ended))
+    }
+
+    async fn ask(&self, command: Command) -> Result<(), CommandError> {
+        self.0.send(command).await.map_err(|_| CommandError::Ended)
+    }
+}
+
+/// What a driver and its virtual hosts are doing.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Status {
+    /// The demotion level of this machine.
+    pub demotion: i32,
+    /// The named reasons that are part of it.
+    pub reasons: Vec<(Arc<str>, i32)>,
+    /// The virtual hosts, in the order in which they were added.
+    pub hosts: Vec<HostStatus>,
+    /// The segments, in the order in which they were added.
+    pub segments: Vec<SegmentStatus>,
+}
+
+impl Status {
+    /// Returns the sum of all counters, as `netstat -s -p carp` shows them.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let mut sum = Stats::default();
+        for stats in self
+            .hosts
+            .iter()
+            .map(|h| h.stats)
+            .chain(self.segments.iter().map(|s| s.stats))
+        {
+            sum += stats;
+        }
+        sum
+    }
+}
+
+/// One virtual host of a [`Status`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HostStatus {
+    /// Its identity.
+    pub host: HostId,
+    /// The segment it takes part in.
+    pub segment: SegmentId,
+    /// Its group.
+    pub vhid: Vhid,
+    /// Its state.
+    pub state: State,
+    /// Its settings.
+    pub settings: Settings,
+    /// Its shared addresses.
+    pub addresses: Arc<[IpAddr]>,
+    /// The number last sent or adopted.
+    pub counter: u64,
+    /// When the next advertisement is due, if it is the master.
+    pub next_advertisement: Option<Instant>,
+    /// When the master will be taken for dead, if this is a backup.
+    pub master_down: Option<Instant>,
+    /// How many effects are decided but not done.
+    pub pending_effects: usize,
+    /// What it counted.
+    pub stats: Stats,
+}
+
+/// One segment of a [`Status`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SegmentStatus {
+    /// Its identity.
+    pub segment: SegmentId,
+    /// Packets that its transport dropped because of where they came from.
+    pub strangers: u64,
+    /// What was counted before a packet reached a virtual host.
+    pub stats: Stats,
+}

@@ -1,0 +1,173 @@
+//! One virtual host: its machine, and all that surrounds it.
+
+use core::net::IpAddr;
+use std::io;
+use std::sync::Arc;
+use std::vec::Vec;
+
+use carp_proto::{
+    AcceptTtl, AddressCount, Authenticator, Config, ConfigError, Family, Group, Input, Key, LEN,
+    LinkLocal, SendResult, State, Transmit, Vhid, VirtualHost,
+};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::super::effects::{Effect, Job, Pending, Service};
+use super::super::transport::Transport;
+use super::{HostId, HostStatus, SegmentId};
+
+/// How many bow-outs wait for a release: two rounds of both families.
+const MAX_FAREWELLS: usize = 4;
+/// The error number for an error that has none: that of an input/output error.
+const EIO: i32 = 5;
+
+pub(super) struct Host {
+    pub(super) segment: SegmentId,
+    pub(super) machine: VirtualHost<Instant>,
+    pub(super) auth: Authenticator,
+    pub(super) addresses: Arc<[IpAddr]>,
+    pub(super) pending: Pending,
+    /// To the task that owns the effects; none before it runs and after it panicked.
+    pub(super) jobs: Option<mpsc::Sender<Job>>,
+    /// Bow-outs to be sent when the addresses are released.
+    pub(super) farewells: Vec<Transmit>,
+    /// Whether the last advertisement could not be sent.
+    pub(super) is_mute: bool,
+    ttl: AcceptTtl,
+}
+
+impl Host {
+    pub(super) fn new(
+        segment: SegmentId,
+        config: Config,
+        key: &Key,
+        addresses: Arc<[IpAddr]>,
+        link_local: LinkLocal,
+        ttl: AcceptTtl,
+    ) -> Result<Self, ConfigError> {
+        let auth = Authenticator::new(key, config.vhid, &addresses).with_link_local(link_local);
+        Ok(Self {
+            segment,
+            machine: VirtualHost::new(config)?,
+            auth,
+            addresses,
+            pending: Pending::new(),
+            jobs: None,
+            farewells: Vec::with_capacity(MAX_FAREWELLS),
+            is_mute: false,
+            ttl,
+        })
+    }
+
+    pub(super) fn vhid(&self) -> Vhid {
+        self.auth.vhid()
+    }
+
+    /// What the segment has to know of it.
+    pub(super) fn group(&self) -> Group {
+        let AddressCount { v4, v6 } = AddressCount::of(&self.addresses);
+        Group {
+            vhid: self.vhid(),
+            v4: v4 > 0,
+            v6: v6 > 0,
+            ttl: self.ttl,
+        }
+    }
+
+    /// Takes from the transport the own addresses that were not configured.
+    pub(super) fn learn_sources(&mut self, now: Instant, transport: &dyn Transport) {
+        let Config {
+            source_v4,
+            source_v6,
+            ..
+        } = *self.machine.config();
+        let known = [
+            (Family::V4, source_v4.is_some()),
+            (Family::V6, source_v6.is_some()),
+        ];
+        for (family, is_known) in known {
+            if let Some(source) = transport.source(family).filter(|_| !is_known) {
+                self.machine.handle(now, Input::Source(source));
+            }
+        }
+    }
+
+    /// Hands the next effect to its task.
+    ///
+    /// # Errors
+    ///
+    /// The effect, if there is no task any more; then there may be a further one.
+    pub(super) fn begin_effect(&mut self) -> Result<(), Effect> {
+        let Some(effect) = self.pending.begin() else {
+            return Ok(());
+        };
+        let service = Service {
+            vhid: self.vhid(),
+            addresses: self.addresses.clone(),
+        };
+        let handed = match &self.jobs {
+            Some(jobs) => jobs.try_send(Job { effect, service }).is_ok(),
+            None => false,
+        };
+        if handed {
+            return Ok(());
+        }
+        self.pending.end();
+        Err(effect)
+    }
+
+    /// Keeps a bow-out until the addresses are released; whether it did.
+    pub(super) fn keep_farewell(&mut self, transmit: Transmit) -> bool {
+        let is_bow_out = transmit.advertisement.interval().is_bow_out();
+        if !is_bow_out || !self.pending.is_releasing() {
+            return false;
+        }
+        if self.farewells.len() < MAX_FAREWELLS {
+            self.farewells.push(transmit);
+        }
+        true
+    }
+
+    /// Signs and sends an advertisement.
+    pub(super) fn send(
+        &self,
+        transport: &mut dyn Transport,
+        transmit: &Transmit,
+    ) -> io::Result<()> {
+        let mut bytes = [0; LEN];
+        self.auth.sign(&transmit.advertisement, &mut bytes);
+        transport.try_send(transmit.family, &bytes)
+    }
+
+    pub(super) fn status(&self, host: HostId) -> HostStatus {
+        let machine = &self.machine;
+        let master_down = [Family::V4, Family::V6]
+            .into_iter()
+            .filter_map(|f| machine.master_down(f))
+            .min();
+        HostStatus {
+            host,
+            segment: self.segment,
+            vhid: self.vhid(),
+            state: machine.state(),
+            settings: machine.config().settings,
+            addresses: self.addresses.clone(),
+            counter: machine.counter(),
+            next_advertisement: machine.next_advertisement(),
+            master_down: master_down.filter(|_| machine.state() == State::Backup),
+            pending_effects: self.pending.len(),
+            stats: machine.stats(),
+        }
+    }
+}
+
+/// What the machine is told about a packet that was or was not sent.
+pub(super) fn send_result(result: &io::Result<()>) -> SendResult {
+    match result {
+        Ok(()) => SendResult::Ok,
+        Err(error) => match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory => SendResult::NoMemory,
+            _ => SendResult::Error(error.raw_os_error().unwrap_or(EIO)),
+        },
+    }
+}

@@ -1,0 +1,98 @@
+//! One network segment: what arrives there, and who may hear it.
+
+use core::net::IpAddr;
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::boxed::Box;
+use std::io;
+use std::sync::Arc;
+use std::vec::Vec;
+
+use carp_proto::{CheckOrder, Datagram, Discard, Group, Local, Stats, Vhid, View, check};
+use tokio::time::Instant;
+
+use super::super::transport::Transport;
+
+/// How long a transport that failed to receive is left alone.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long nothing is said about further packets that are discarded.
+const SILENCE: Duration = Duration::from_secs(1);
+
+pub(super) struct Segment {
+    pub(super) transport: Box<dyn Transport>,
+    pub(super) stats: Stats,
+    groups: Vec<Group>,
+    shared: Vec<IpAddr>,
+    retry_at: Option<Instant>,
+    silent_until: Option<Instant>,
+}
+
+impl Segment {
+    pub(super) fn new(transport: Box<dyn Transport>) -> Self {
+        Self {
+            transport,
+            stats: Stats::default(),
+            groups: Vec::new(),
+            shared: Vec::new(),
+            retry_at: None,
+            silent_until: None,
+        }
+    }
+
+    pub(super) fn has(&self, vhid: Vhid) -> bool {
+        self.groups.iter().any(|group| group.vhid == vhid)
+    }
+
+    /// Takes note of what the virtual hosts of the segment accept now.
+    pub(super) fn set_groups(&mut self, hosts: impl Iterator<Item = (Group, Arc<[IpAddr]>)>) {
+        self.groups.clear();
+        self.shared.clear();
+        for (group, addresses) in hosts {
+            self.groups.push(group);
+            self.shared.extend(addresses.iter());
+        }
+    }
+
+    /// Reads a packet, unless reading failed a moment ago.
+    pub(super) fn poll_receive<'b>(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        buffer: &'b mut [u8],
+    ) -> Poll<io::Result<Option<Datagram<'b>>>> {
+        if self.retry_at.is_some_and(|at| now < at) {
+            return Poll::Pending;
+        }
+        self.retry_at = None;
+        let read = self.transport.poll_receive(cx, buffer);
+        if let Poll::Ready(Err(_)) = read {
+            self.retry_at = Some(now + RETRY);
+        }
+        read
+    }
+
+    /// When reading is to be tried again.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Checks everything about a packet but its authenticator.
+    pub(super) fn check<'a>(&mut self, datagram: &Datagram<'a>) -> Result<View<'a>, Discard> {
+        self.stats.count_input(datagram.family());
+        let local = Local {
+            groups: &self.groups,
+            shared: &self.shared,
+        };
+        check(datagram, &local, CheckOrder::default())
+    }
+
+    /// Counts a discarded packet; whether it is time to tell about one.
+    pub(super) fn discard(&mut self, now: Instant, discard: Discard) -> bool {
+        self.stats.count_discard(&discard);
+        if self.silent_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        self.silent_until = Some(now + SILENCE);
+        true
+    }
+}

@@ -1,0 +1,286 @@
+//! A network of memory, and effects that only take notes.
+
+use core::net::{IpAddr, Ipv4Addr};
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use ha_core::carp_proto::{
+    AdvSkew, Advertisement, Authenticator, Config, CounterRule, Datagram, Family, Key, LEN, TTL,
+    Vhid,
+};
+use ha_core::io::{Effects, Service, Setup, Transport};
+use tokio::time::{Instant, sleep};
+
+/// The address that all groups share.
+pub(crate) const SHARED: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+/// Ports that hear each other, numbered from 0.
+#[derive(Clone, Default)]
+pub(crate) struct Network(Arc<Mutex<Vec<Port>>>);
+
+#[derive(Default)]
+struct Port {
+    inbox: VecDeque<(IpAddr, Vec<u8>)>,
+    waker: Option<Waker>,
+    sent: Vec<(Instant, [u8; LEN])>,
+    /// The error number with which sending fails.
+    fails: Option<i32>,
+    /// Whether reading never comes to an end.
+    flooded: bool,
+    reads: u64,
+}
+
+impl Network {
+    /// Adds a port.
+    pub(crate) fn port(&self) -> Memory {
+        let mut ports = self.lock();
+        ports.push(Port::default());
+        Memory {
+            network: self.clone(),
+            number: ports.len() - 1,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Port>> {
+        self.0.lock().unwrap()
+    }
+
+    /// Puts a packet where `port` will find it when it looks, but does not make it look.
+    pub(crate) fn slip_in(&self, port: usize, packet: [u8; LEN]) {
+        self.lock()[port]
+            .inbox
+            .push_back((address(99), packet.to_vec()));
+    }
+
+    /// Delivers any bytes to `port`.
+    pub(crate) fn deliver(&self, port: usize, bytes: &[u8]) {
+        let mut ports = self.lock();
+        ports[port].inbox.push_back((address(99), bytes.to_vec()));
+        if let Some(waker) = ports[port].waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// From now on there always is one more packet to read.
+    pub(crate) fn flood(&self, port: usize) {
+        let mut ports = self.lock();
+        ports[port].flooded = true;
+        if let Some(waker) = ports[port].waker.take() {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn fail_sending(&self, port: usize, errno: Option<i32>) {
+        self.lock()[port].fails = errno;
+    }
+
+    /// When `port` sent, and what.
+    pub(crate) fn sent(&self, port: usize) -> Vec<(Instant, Said)> {
+        let said = |(at, bytes): &(Instant, [u8; LEN])| {
+            let [_, vhid, advskew, _, _, advbase, ..] = *bytes;
+            (
+                *at,
+                Said {
+                    vhid,
+                    advbase,
+                    advskew,
+                },
+            )
+        };
+        self.lock()[port].sent.iter().map(said).collect()
+    }
+
+    pub(crate) fn reads(&self, port: usize) -> u64 {
+        self.lock()[port].reads
+    }
+}
+
+/// What a packet on the network says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Said {
+    pub(crate) vhid: u8,
+    pub(crate) advbase: u8,
+    pub(crate) advskew: u8,
+}
+
+pub(crate) const BOW_OUT: Said = Said {
+    vhid: 1,
+    advbase: 255,
+    advskew: 255,
+};
+
+/// A port of the network.
+pub(crate) struct Memory {
+    network: Network,
+    number: usize,
+}
+
+fn address(number: usize) -> IpAddr {
+    Ipv4Addr::new(10, 0, 0, number.try_into().unwrap()).into()
+}
+
+impl Transport for Memory {
+    fn carries(&self, family: Family) -> bool {
+        family == Family::V4
+    }
+
+    fn source(&self, _: Family) -> Option<IpAddr> {
+        Some(address(self.number))
+    }
+
+    fn poll_receive<'b>(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &'b mut [u8],
+    ) -> Poll<io::Result<Option<Datagram<'b>>>> {
+        let mut ports = self.network.lock();
+        let port = &mut ports[self.number];
+        if let Some((source, packet)) = port.inbox.pop_front() {
+            port.reads += 1;
+            buffer[..packet.len()].copy_from_slice(&packet);
+            let payload = &buffer[..packet.len()];
+            return Poll::Ready(Ok(Some(Datagram {
+                source,
+                ttl: TTL,
+                payload,
+            })));
+        }
+        if port.flooded {
+            port.reads += 1;
+            let payload = &buffer[..20];
+            return Poll::Ready(Ok(Some(Datagram {
+                source: address(99),
+                ttl: TTL,
+                payload,
+            })));
+        }
+        port.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn try_send(&mut self, _: Family, advertisement: &[u8; LEN]) -> io::Result<()> {
+        let mut ports = self.network.lock();
+        if let Some(errno) = ports[self.number].fails {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
+        ports[self.number]
+            .sent
+            .push((Instant::now(), *advertisement));
+        for (number, port) in ports.iter_mut().enumerate() {
+            if number != self.number {
+                port.inbox
+                    .push_back((address(self.number), advertisement.to_vec()));
+                if let Some(waker) = port.waker.take() {
+                    waker.wake();
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Effects that write down what they do, and when they have done it.
+#[derive(Clone, Default)]
+pub(crate) struct Notes {
+    log: Arc<Mutex<Vec<(Instant, &'static str)>>>,
+    acquire_takes: Duration,
+    release_takes: Duration,
+    pub(crate) panics: bool,
+}
+
+impl Notes {
+    pub(crate) fn slow_to_acquire(takes: Duration) -> Self {
+        Self {
+            acquire_takes: takes,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn slow_to_release(takes: Duration) -> Self {
+        Self {
+            release_takes: takes,
+            ..Self::default()
+        }
+    }
+
+    /// What was done, in order.
+    pub(crate) fn done(&self) -> Vec<&'static str> {
+        self.log
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(_, what)| *what)
+            .collect()
+    }
+
+    /// When this was done last.
+    pub(crate) fn when(&self, what: &str) -> Option<Instant> {
+        let log = self.log.lock().unwrap();
+        log.iter()
+            .rev()
+            .find(|(_, done)| *done == what)
+            .map(|(at, _)| *at)
+    }
+
+    async fn note(&self, takes: Duration, what: &'static str) -> io::Result<()> {
+        assert!(!self.panics, "as the test wants it");
+        if takes > Duration::ZERO {
+            sleep(takes).await;
+        }
+        self.log.lock().unwrap().push((Instant::now(), what));
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Effects for Notes {
+    async fn acquire(&mut self, service: &Service) -> io::Result<()> {
+        assert_eq!(service.addresses.first(), Some(&SHARED));
+        self.note(self.acquire_takes, "acquire").await
+    }
+
+    async fn release(&mut self, _: &Service) -> io::Result<()> {
+        self.note(self.release_takes, "release").await
+    }
+
+    async fn announce(&mut self, _: &Service, _: Family) -> io::Result<()> {
+        self.note(Duration::ZERO, "announce").await
+    }
+}
+
+/// A virtual host of the usual key and address.
+pub(crate) fn setup(vhid: u8, advskew: u8, effects: &Notes) -> Setup {
+    Setup::new(config(vhid, advskew), key(), &[SHARED], effects.clone())
+}
+
+pub(crate) fn config(vhid: u8, advskew: u8) -> Config {
+    let mut config = Config::new(Vhid::new(vhid).unwrap());
+    config.settings.advskew = AdvSkew::new(advskew).unwrap();
+    config.counter = CounterRule::Increasing {
+        start: u64::from(advskew) << 32,
+    };
+    config
+}
+
+pub(crate) fn key() -> Key {
+    Key::from_passphrase(b"secret")
+}
+
+/// An advertisement of a master with this skew, signed with the usual key.
+pub(crate) fn advertisement(vhid: u8, advskew: u8) -> [u8; LEN] {
+    let Config { vhid, settings, .. } = config(vhid, advskew);
+    let said = Advertisement {
+        vhid,
+        advbase: settings.advbase,
+        advskew: settings.advskew,
+        demote: 0,
+        counter: 1,
+    };
+    let mut bytes = [0; LEN];
+    Authenticator::new(&key(), vhid, &[SHARED]).sign(&said, &mut bytes);
+    bytes
+}
