@@ -37,9 +37,11 @@ pub struct Config {
     pub unknown_link: UnknownLink,
     /// The interface's name, for the texts of events.
     pub interface_name: Option<InterfaceName>,
-    /// Our own IPv4 source address, by which echoes and UCarp's ties are recognised.
+    /// Our own IPv4 source address, by which echoes and UCarp's ties are recognised. Leave it
+    /// out unless it is this host's alone: hosts that send from a shared address could take
+    /// each other's advertisements for echoes of their own.
     pub source_v4: Option<Ipv4Addr>,
-    /// Our own IPv6 source address.
+    /// Our own IPv6 source address, likewise.
     pub source_v6: Option<Ipv6Addr>,
 }
 

@@ -68,7 +68,7 @@ use crate::peers::{Peers, Sent};
 use crate::queue::{Queue, Step};
 use crate::stats::Stats;
 use crate::timers::{Timer, Timers};
-use crate::types::Family;
+use crate::types::{Family, Vhid};
 
 /// How many send errors demote, and how many successes undo it (CARP §1.9).
 const SEND_THRESHOLD: u32 = 3;
@@ -258,6 +258,12 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<T> {
         self.timers.next()
+    }
+
+    /// Returns the group.
+    #[must_use]
+    pub fn vhid(&self) -> Vhid {
+        self.config.vhid
     }
 
     /// Returns the state.
