@@ -13,9 +13,9 @@ use core::time::Duration;
 use std::time::Instant;
 
 use carp_proto::{
-    AddressCount, AdvBase, AdvSkew, Advertisement, Authenticator, CheckOrder, Config, Datagram,
-    Group, HeaderStyle, IPV4_PACKET_LEN, Input, Key, LEN, Local, Received, Vhid, View, VirtualHost,
-    check, emit_ipv4,
+    ADVERTISEMENT_LEN, AddressCount, AdvBase, AdvSkew, Advertisement, Authenticator, CheckOrder,
+    Config, Datagram, Group, HeaderStyle, IPV4_PACKET_LEN, Input, Key, Local, Received, Vhid, View,
+    VirtualHost, check, emit_ipv4,
 };
 use criterion::Criterion;
 use sha1::block_api::compress;
@@ -46,7 +46,7 @@ impl Fixture {
             demote: 0,
             counter: 0x0123_4567_89ab_cdef,
         };
-        let mut carp = [0; LEN];
+        let mut carp = [0; ADVERTISEMENT_LEN];
         auth.sign(&said, &mut carp);
         let mut packet = [0; IPV4_PACKET_LEN];
         let source = "192.0.2.2".parse().unwrap();
@@ -105,14 +105,14 @@ impl Fixture {
 
 fn codec(c: &mut Criterion) {
     let fixture = Fixture::new();
-    let carp: [u8; LEN] = fixture.carp().try_into().unwrap();
+    let carp: [u8; ADVERTISEMENT_LEN] = fixture.carp().try_into().unwrap();
     let mut group = c.benchmark_group("codec");
     let mut state = [1; 5];
     let block = [7; 64];
     group.bench_function("floor: two SHA-1 compressions", |b| {
         b.iter(|| floor(black_box(&mut state), &block));
     });
-    let mut out = [0; LEN];
+    let mut out = [0; ADVERTISEMENT_LEN];
     group.bench_function("sign", |b| {
         b.iter(|| {
             fixture
@@ -183,9 +183,9 @@ fn machine(c: &mut Criterion) {
 fn ratios() {
     const CALLS: u32 = 20_000;
     let fixture = Fixture::new();
-    let carp: [u8; LEN] = fixture.carp().try_into().unwrap();
+    let carp: [u8; ADVERTISEMENT_LEN] = fixture.carp().try_into().unwrap();
     let view = View::parse(&carp).unwrap();
-    let (mut state, block, mut out) = ([1; 5], [7; 64], [0; LEN]);
+    let (mut state, block, mut out) = ([1; 5], [7; 64], [0; ADVERTISEMENT_LEN]);
     let (mut host, received) = fixture.backup();
     let mut now = Duration::ZERO;
     let mut best = [f64::MAX; 4];

@@ -102,6 +102,8 @@ pub enum AuthError {
 /// The hashes of one set of addresses.
 #[derive(Clone)]
 struct Hashes {
+    /// Whether the set has no address that is hashed.
+    is_empty: bool,
     included: Prefix,
     /// Present only where it differs, that is if the set has a link-local address.
     skipped: Option<Prefix>,
@@ -109,6 +111,9 @@ struct Hashes {
 
 impl Hashes {
     fn new(key: &Key, vhid: Vhid, addresses: &[IpAddr]) -> Self {
+        let mut count = 0usize;
+        each_v4(addresses, |_| count = count.saturating_add(1));
+        each_v6(addresses, |_| count = count.saturating_add(1));
         let fold = |link_local| {
             let mut builder = Builder::new(&key.0);
             // CARP §1.5: the constants for version and type, not the packet's byte.
@@ -125,6 +130,7 @@ impl Hashes {
             .iter()
             .any(|a| matches!(a, IpAddr::V6(a) if is_scoped_unicast(*a)));
         Self {
+            is_empty: count == 0,
             included: fold(LinkLocal::Included),
             skipped: has_link_local.then(|| fold(LinkLocal::Skipped)),
         }
@@ -169,7 +175,7 @@ impl Hashes {
 ///     demote: 0,
 ///     counter: 0x0123_4567_89ab_cdef,
 /// };
-/// let mut bytes = [0; carp_proto::LEN];
+/// let mut bytes = [0; carp_proto::ADVERTISEMENT_LEN];
 /// auth.sign(&said, &mut bytes);
 ///
 /// let heard = auth.verify(View::parse(&bytes)?)?;
@@ -210,11 +216,23 @@ impl Authenticator {
     }
 
     /// Takes another set of addresses, at once for sending; the former set is still
-    /// accepted until [`forget_previous`](Self::forget_previous), so that the lists of the
-    /// hosts can be changed one after the other.
+    /// accepted until [`forget_previous`](Self::forget_previous). So the lists of the hosts
+    /// can be changed one after the other, the master's last: what it sends from then on, a
+    /// backup with the former list refuses.
+    ///
+    /// Of several changes in a row, the set before the first stays accepted, since that is
+    /// what the others still have. The same set again changes nothing.
     pub fn set_addresses(&mut self, addresses: &[IpAddr]) {
         let hashes = Hashes::new(&self.key, self.vhid, addresses);
-        self.previous = Some(core::mem::replace(&mut self.current, hashes));
+        // Equal authenticators of one number mean equal sets.
+        if hashes.tag(LinkLocal::Included, 0) == self.current.tag(LinkLocal::Included, 0) {
+            return;
+        }
+        let former = core::mem::replace(&mut self.current, hashes);
+        // Nobody sends without addresses, so nothing made without is worth accepting.
+        if self.previous.is_none() && !former.is_empty {
+            self.previous = Some(former);
+        }
     }
 
     /// Takes another key. Nothing made with the old one is accepted any more.
@@ -237,9 +255,9 @@ impl Authenticator {
 
     /// Writes `advertisement` as it goes on the wire behind the IP header.
     ///
-    /// The advertisement must be of this group, or nobody will accept it.
+    /// The advertisement must be of this group, or nobody will accept it; debug builds panic.
     #[inline]
-    pub fn sign(&self, advertisement: &Advertisement, out: &mut [u8; wire::LEN]) {
+    pub fn sign(&self, advertisement: &Advertisement, out: &mut [u8; wire::ADVERTISEMENT_LEN]) {
         debug_assert_eq!(advertisement.vhid, self.vhid, "signed for another group");
         let tag = self.current.tag(self.form, advertisement.counter);
         wire::emit(advertisement, &tag, out);
@@ -412,7 +430,7 @@ mod tests {
             demote: 0,
             counter: 1,
         };
-        let mut bytes = [0; wire::LEN];
+        let mut bytes = [0; wire::ADVERTISEMENT_LEN];
         peer.sign(&said, &mut bytes);
         let view = View::parse(&bytes).unwrap();
 
@@ -444,7 +462,7 @@ mod tests {
             demote: 0,
             counter: 1,
         };
-        let mut bytes = [0; wire::LEN];
+        let mut bytes = [0; wire::ADVERTISEMENT_LEN];
         two.sign(&said, &mut bytes);
         assert_eq!(
             one.verify(View::parse(&bytes).unwrap()),

@@ -29,11 +29,13 @@ pub struct Config {
     pub replay: ReplayPolicy,
     /// When a master announces its addresses to the neighbours.
     pub announcements: Announcements,
-    /// How long a master's former address set is accepted after a change.
+    /// How long the former address set is accepted after a change; at most
+    /// [`MAX_WAIT`](Self::MAX_WAIT).
     pub address_grace: Duration,
     /// The state of the interface when the machine is made.
     pub interface: Interface,
-    /// What [`Interface::Unknown`] is taken for.
+    /// What [`Interface::Unknown`] is taken for: up by default, as interfaces of a userland
+    /// often do not tell; strict configurations do as their dialect.
     pub unknown_link: UnknownLink,
     /// The interface's name, for the texts of events.
     pub interface_name: Option<InterfaceName>,
@@ -46,6 +48,9 @@ pub struct Config {
 }
 
 impl Config {
+    /// The longest time that can be configured anywhere, a year.
+    pub const MAX_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
     /// FreeBSD's rules with all improvements, advbase 1, advskew 0, no preemption, and
     /// numbers that increase from 0; see [`CounterRule::Increasing`] for a better start.
     #[must_use]
@@ -60,7 +65,7 @@ impl Config {
             announcements: Announcements::default(),
             address_grace: Duration::from_secs(300),
             interface: Interface::Up,
-            unknown_link: UnknownLink::of(Dialect::default()),
+            unknown_link: UnknownLink::Up,
             interface_name: None,
             source_v4: None,
             source_v6: None,
@@ -92,6 +97,20 @@ impl Config {
     ///
     /// [`ConfigError`], naming the field.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        let announcements = &self.announcements;
+        let spacing = match announcements.spacing {
+            Spacing::Time(spacing) => Some(spacing),
+            Spacing::Advertisements(_) => None,
+        };
+        for (field, wait) in [
+            ("address_grace", Some(self.address_grace)),
+            ("announcements.spacing", spacing),
+            ("announcements.refresh", announcements.refresh),
+        ] {
+            if let Some(wait) = wait.filter(|wait| *wait > Self::MAX_WAIT) {
+                return Err(ConfigError::TooLong { field, wait });
+            }
+        }
         self.settings.validate(self.dialect)
     }
 }
@@ -160,6 +179,14 @@ pub enum ConfigError {
     /// 255 is kept for the bow-out.
     #[error("advskew 255 is outside 0..=254")]
     AdvSkew,
+    /// A time exceeds [`Config::MAX_WAIT`].
+    #[error("{field} of {wait:?} where a year is the most")]
+    TooLong {
+        /// The field.
+        field: &'static str,
+        /// What was asked for.
+        wait: Duration,
+    },
     /// UCarp wants one of the two to be more than 0.
     #[error("advbase 0 and advskew 0 where UCarp's rules want either to be positive")]
     NoInterval,
@@ -172,18 +199,21 @@ pub enum ConfigError {
 pub struct Improvements {
     /// A master that leaves by shutdown or by the operator's wish says so, twice, with
     /// advbase and advskew 255, which all peers understand; otherwise they wait out their
-    /// dead time (CARP §8.10).
+    /// dead time (CARP §8.10). A backup obeys the bow-out of its master whatever its own
+    /// advbase, and refuses that of anybody else.
     pub bow_out: bool,
     /// Advertisements of our own that come back are dropped; otherwise a lone master
     /// yields to itself (CARP §8.2). Needs the own source address.
     pub drop_echoes: bool,
     /// A change of the address list keeps the state; otherwise it costs a master its role
     /// (CARP §8.4). The former list is accepted for
-    /// [`address_grace`](Config::address_grace).
+    /// [`address_grace`](Config::address_grace): change the lists of the backups first and
+    /// that of the master last, and nobody takes over.
     pub keep_state_on_address_change: bool,
-    /// A master whose link comes back within one advertisement interval stays master
-    /// (CARP §3.4 last row but kernel). Peers wait three intervals, so none can have taken
-    /// over in between.
+    /// A master whose link comes back within one advertisement interval stays master, if
+    /// it also comes back within three base intervals of the last advertisement: before
+    /// that, no peer with the same advbase can have taken over. One with a lower advbase
+    /// can; the first advertisement decides between the two.
     pub ride_out_link_flaps: bool,
     /// A backup waits for three intervals of the present master if that is longer than its
     /// own rule, which would make it take over from a slow but healthy master.
@@ -243,10 +273,14 @@ pub enum ReplayPolicy {
     /// It may, as kernels and UCarp do so legitimately (CARP §1.7).
     #[default]
     Accept,
-    /// It may not: each source address must use greater numbers than before. Only for
-    /// groups in which every host uses [`CounterRule::Increasing`] with a start that grows
-    /// over reboots. At most [`MAX_PEERS`](crate::MAX_PEERS) sources are known; further ones
-    /// are refused.
+    /// It may not: each source address must use greater numbers than before, and a new one
+    /// greater numbers than all others. Only for groups in which every host uses
+    /// [`CounterRule::Increasing`] with a start that grows over reboots. Up to
+    /// [`MAX_SOURCES`](crate::MAX_SOURCES) sources are told apart.
+    ///
+    /// What remains possible: an advertisement that its receivers have not seen yet can be
+    /// held back, altered and delivered later; and our own can be sent to us as if from
+    /// another host, whose numbers ours are ahead of.
     Strict,
 }
 

@@ -181,6 +181,10 @@ impl Dialect {
     /// The dead time that also suits a master slower than we are: three of its intervals
     /// and our skew.
     pub(crate) fn adaptive_dead_time(self, settings: &Settings, master: Interval) -> Duration {
+        if master.is_bow_out() {
+            // It says that it leaves, not that it will speak again in 256 seconds.
+            return self.dead_time(settings);
+        }
         let skew = settings.interval().stretch(0).duration();
         self.dead_time(settings).max(self.pace(master) * 3 + skew)
     }

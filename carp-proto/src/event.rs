@@ -44,11 +44,13 @@ pub enum Input {
     /// The interface changed, or was reported again.
     Interface(Interface),
     /// Shared addresses were attached or detached; this is how many there are now. The
-    /// first attached address starts the machine, the last detached one ends it.
+    /// first attached address starts the machine, the last detached one ends it. Tell the
+    /// [`Authenticator`](crate::Authenticator::set_addresses) first.
     Addresses(AddressCount),
     /// The host's demotion level is now this; repeat it to make a master advertise at once.
     Demotion(i32),
-    /// The operator wants this state; INIT is ignored, as in the kernels.
+    /// The operator wants this state; INIT is ignored, as in the kernels. A host that
+    /// preempts takes the role back as soon as it hears a worse master.
     Force(State),
     /// The operator changed these.
     Settings(Settings),
@@ -306,9 +308,9 @@ pub enum Refusal {
         /// The greatest so far from that source.
         last: u64,
     },
-    /// The table of sources is full (`replay`).
-    #[error("too many sources")]
-    TooManyPeers,
+    /// It is the bow-out of a host that is not the master.
+    #[error("it bows out, but is not the master")]
+    NotMaster,
     /// UCarp's deaf time after a step down.
     #[error("within the deaf time after a step down")]
     Deaf,

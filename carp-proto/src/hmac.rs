@@ -67,7 +67,7 @@ impl Builder {
                 *byte ^= key;
             }
             let mut state = INITIAL;
-            compress(&mut state, &[block]);
+            compress(&mut state, core::slice::from_ref(&block));
             block.zeroize();
             state
         };

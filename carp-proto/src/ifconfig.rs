@@ -454,7 +454,7 @@ mod tests {
                 demote: 0,
                 counter: 0,
             };
-            let mut out = [0; crate::LEN];
+            let mut out = [0; crate::ADVERTISEMENT_LEN];
             Authenticator::new(key, vhid, &[]).sign(&said, &mut out);
             out
         };

@@ -20,9 +20,9 @@ pub const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
 /// The group to which IPv6 advertisements are sent.
 pub const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
 /// The length of an IPv4 packet with an advertisement, in bytes.
-pub const IPV4_PACKET_LEN: usize = IPV4_HEADER_LEN + wire::LEN;
+pub const IPV4_PACKET_LEN: usize = IPV4_HEADER_LEN + wire::ADVERTISEMENT_LEN;
 /// The length of an IPv6 packet with an advertisement, in bytes.
-pub const IPV6_PACKET_LEN: usize = IPV6_HEADER_LEN + wire::LEN;
+pub const IPV6_PACKET_LEN: usize = IPV6_HEADER_LEN + wire::ADVERTISEMENT_LEN;
 
 const IPV4_HEADER_LEN: usize = size_of::<Ipv4Header>();
 pub(crate) const IPV6_HEADER_LEN: usize = size_of::<Ipv6Header>();
@@ -267,7 +267,7 @@ pub fn emit_ipv4(
     source: Ipv4Addr,
     destination: Ipv4Addr,
     style: HeaderStyle,
-    advertisement: &[u8; wire::LEN],
+    advertisement: &[u8; wire::ADVERTISEMENT_LEN],
     out: &mut [u8; IPV4_PACKET_LEN],
 ) {
     let mut header = Ipv4Header {
@@ -293,7 +293,7 @@ pub fn emit_ipv6(
     source: Ipv6Addr,
     destination: Ipv6Addr,
     style: HeaderStyle,
-    advertisement: &[u8; wire::LEN],
+    advertisement: &[u8; wire::ADVERTISEMENT_LEN],
     out: &mut [u8; IPV6_PACKET_LEN],
 ) {
     let header = ipv6_header(source, destination, style.traffic_class, PROTOCOL, 36);
@@ -331,7 +331,7 @@ mod tests {
             source,
             GROUP_V4,
             HeaderStyle::FREEBSD_12,
-            &[0xaa; wire::LEN],
+            &[0xaa; wire::ADVERTISEMENT_LEN],
             &mut out,
         );
         out
@@ -359,7 +359,7 @@ mod tests {
             source,
             GROUP_V6,
             HeaderStyle::FREEBSD_12,
-            &[0; wire::LEN],
+            &[0; wire::ADVERTISEMENT_LEN],
             &mut out,
         );
         assert_eq!(out[..8], [0x6e, 0, 0, 0, 0, 0x24, 0x70, 0xff]);
@@ -379,7 +379,7 @@ mod tests {
         let datagram = Datagram::parse(&packet).unwrap();
         assert_eq!(
             (datagram.ttl, datagram.payload),
-            (255, &[0xaa; wire::LEN][..])
+            (255, &[0xaa; wire::ADVERTISEMENT_LEN][..])
         );
     }
 

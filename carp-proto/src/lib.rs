@@ -56,12 +56,12 @@ pub use ip::{
     emit_ipv4, emit_ipv6,
 };
 pub use machine::VirtualHost;
-pub use peers::MAX_PEERS;
+pub use peers::MAX_SOURCES;
 pub use stats::Stats;
-pub use status::{DemotionLine, EventLine, Peers, Status, StatusError};
+pub use status::{DemotionLine, EventLine, PeerLine, Status, StatusError};
 pub use text::Position;
 pub use types::{
     AdvBase, AdvSkew, Family, InterfaceName, InterfaceNameError, Interval, MacAddr, OutOfRange,
     Vhid,
 };
-pub use wire::{LEN, PROTOCOL, ParseError, VERSION, View};
+pub use wire::{ADVERTISEMENT_LEN, PROTOCOL, ParseError, VERSION, View};

@@ -5,39 +5,52 @@ use core::net::IpAddr;
 use crate::advertisement::{Advertisement, Received};
 use crate::event::Refusal;
 
-/// How many source addresses strict mode keeps track of.
-pub const MAX_PEERS: usize = 8;
+/// How many source addresses strict mode keeps apart; of more, the one with the lowest
+/// number is forgotten.
+pub const MAX_SOURCES: usize = 8;
 /// How many of our own advertisements are recognised when they come back.
 const MAX_SENT: usize = 8;
 
 /// The greatest number of each source.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(crate) struct Peers([Option<(IpAddr, u64)>; MAX_PEERS]);
+pub(crate) struct Sources([Option<(IpAddr, u64)>; MAX_SOURCES]);
 
-impl Peers {
+impl Sources {
     pub(crate) const fn new() -> Self {
-        Self([None; MAX_PEERS])
+        Self([None; MAX_SOURCES])
     }
 
     /// Accepts a number that exceeds all earlier ones of its source, and remembers it.
+    ///
+    /// A source that is not known must exceed the numbers of all others: the source is not
+    /// authenticated, so a copy can be sent from anywhere. Whoever joins has heard the
+    /// others, or started later, and passes them.
     pub(crate) fn accept(&mut self, received: &Received) -> Result<(), Refusal> {
         let counter = received.advertisement.advertisement().counter;
-        // A source already known, or else the first free place.
-        let known = self
-            .0
-            .iter()
-            .position(|p| p.is_some_and(|(s, _)| s == received.source));
-        let place = known.or_else(|| self.0.iter().position(Option::is_none));
-        let slot = place
-            .and_then(|place| self.0.get_mut(place))
-            .ok_or(Refusal::TooManyPeers)?;
-        match *slot {
-            Some((_, last)) if counter <= last => Err(Refusal::Replay { counter, last }),
-            _ => {
-                *slot = Some((received.source, counter));
-                Ok(())
-            }
+        let is_sender = |known: &Option<(IpAddr, u64)>| {
+            known.is_some_and(|(source, _)| source == received.source)
+        };
+        let number = |known: &Option<(IpAddr, u64)>| known.map(|(_, last)| last);
+        let last = match self.0.iter().find(|known| is_sender(known)) {
+            Some(known) => number(known),
+            None => self.0.iter().filter_map(number).max(),
+        };
+        if let Some(last) = last.filter(|last| counter <= *last) {
+            return Err(Refusal::Replay { counter, last });
         }
+        // Its own place, or else a free one, or else that of the lowest number.
+        let place = self.0.iter().position(is_sender).or_else(|| {
+            let lowest = self
+                .0
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, known)| number(known));
+            lowest.map(|(place, _)| place)
+        });
+        if let Some(slot) = place.and_then(|place| self.0.get_mut(place)) {
+            *slot = Some((received.source, counter));
+        }
+        Ok(())
     }
 }
 

@@ -28,6 +28,13 @@ pub(crate) struct Round {
     pub(crate) demote: u8,
 }
 
+impl Round {
+    /// Whether it is a bow-out.
+    pub(crate) fn is_farewell(&self) -> bool {
+        self.advskew == AdvSkew::BOW_OUT
+    }
+}
+
 /// Room for the outputs of the longest input and as many events; see [`Queue::push`].
 const CAPACITY: usize = 16;
 /// How many demotions wait apart before they are added up.
@@ -95,6 +102,11 @@ impl Queue {
 
     /// Puts a step before all others.
     pub(crate) fn push_front(&mut self, step: Step) {
+        if let Step::Demote(demote) = step {
+            if self.add_up(demote) {
+                return;
+            }
+        }
         self.make_room();
         self.head = self.place(CAPACITY - 1);
         let head = self.head;
@@ -136,7 +148,7 @@ impl Queue {
             dropped |= drop;
             !drop
         });
-        self.lost += 1;
+        self.lost = self.lost.saturating_add(u64::from(dropped));
     }
 
     /// Keeps only the steps for which `keep` is true, in their order.

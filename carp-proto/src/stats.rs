@@ -6,6 +6,7 @@ use core::ops::AddAssign;
 use crate::check::Discard;
 use crate::event::Refusal;
 use crate::types::Family;
+use crate::wire::View;
 
 /// What `netstat -s -p carp` counts, and what this crate counts besides.
 ///
@@ -80,6 +81,11 @@ impl Stats {
         *counter += 1;
     }
 
+    /// Counts an accepted packet, if it is unusual.
+    pub fn count_accepted(&mut self, view: View<'_>) {
+        self.unusual += u64::from(!view.is_usual());
+    }
+
     pub(crate) fn count_output(&mut self, family: Family) {
         match family {
             Family::V4 => self.opackets += 1,
@@ -98,14 +104,13 @@ impl Stats {
     pub(crate) fn count_refusal(&mut self, refusal: &Refusal) {
         match refusal {
             Refusal::Echo => self.echoes += 1,
-            Refusal::Replay { .. } | Refusal::TooManyPeers => self.replay += 1,
-            Refusal::Deaf | Refusal::Settings(_) => {}
+            Refusal::Replay { .. } => self.replay += 1,
+            Refusal::Deaf | Refusal::NotMaster | Refusal::Settings(_) => {}
         }
     }
 
     /// The counters with the names of the kernel's structure, in its order; ours follow.
-    #[must_use]
-    pub fn named(&self) -> [(&'static str, u64); 20] {
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
         [
             ("ipackets", self.ipackets),
             ("ipackets6", self.ipackets6),
@@ -128,6 +133,7 @@ impl Stats {
             ("unusual", self.unusual),
             ("lost_events", self.lost_events),
         ]
+        .into_iter()
     }
 }
 
@@ -217,12 +223,7 @@ impl fmt::Display for Stats {
             "send failed due to mbuf memory error",
             "send failed due to mbuf memory error",
         )?;
-        for (name, count) in self
-            .named()
-            .into_iter()
-            .skip(16)
-            .filter(|(_, count)| *count != 0)
-        {
+        for (name, count) in self.named().skip(16).filter(|(_, count)| *count != 0) {
             writeln!(f, "\t{count} {name}")?;
         }
         Ok(())
@@ -243,7 +244,7 @@ mod tests {
             ..Stats::default()
         };
         stats += stats;
-        let sum: u64 = stats.named().iter().map(|(_, count)| count).sum();
+        let sum: u64 = stats.named().map(|(_, count)| count).sum();
         assert_eq!(sum, 12);
         let text = stats.to_string();
         assert!(text.starts_with("\t2 packets received (IPv4)\n"), "{text}");

@@ -154,14 +154,14 @@ impl fmt::Display for Status {
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "there are two families")]
-pub struct Peers {
+pub struct PeerLine {
     /// Where IPv4 advertisements go.
     pub v4: Peer<Ipv4Addr>,
     /// Where IPv6 advertisements go.
     pub v6: Peer<Ipv6Addr>,
 }
 
-impl Peers {
+impl PeerLine {
     /// Reads the line. Blanks around it do not matter.
     ///
     /// # Errors
@@ -176,7 +176,7 @@ impl Peers {
     }
 }
 
-impl fmt::Display for Peers {
+impl fmt::Display for PeerLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -368,7 +368,7 @@ mod tests {
             let indented = format!("\t{line}\r\n");
             assert_eq!(Status::parse(&indented).unwrap().to_string(), line);
         }
-        let peers = Peers::parse("\t      peer 224.0.0.18 peer6 ff02::12").unwrap();
+        let peers = PeerLine::parse("\t      peer 224.0.0.18 peer6 ff02::12").unwrap();
         assert_eq!((peers.v4, peers.v6), (Peer::Multicast, Peer::Multicast));
         assert_eq!(peers.to_string(), "peer 224.0.0.18 peer6 ff02::12");
     }
@@ -438,18 +438,18 @@ mod tests {
             })
         );
         assert_eq!(
-            Peers::parse("peer ff02::12"),
+            PeerLine::parse("peer ff02::12"),
             Err(StatusError::Address {
                 word: "peer",
                 text: "ff02::12"
             })
         );
         assert_eq!(
-            Peers::parse("peer 192.0.2.7"),
+            PeerLine::parse("peer 192.0.2.7"),
             Err(StatusError::Missing { expected: "peer6" })
         );
         assert_eq!(
-            Peers::parse("peer 192.0.2.7 peer6 fe80::2 key"),
+            PeerLine::parse("peer 192.0.2.7 peer6 fe80::2 key"),
             Err(StatusError::Trailing)
         );
         assert_eq!(
@@ -534,9 +534,9 @@ mod tests {
                 line = format!("{line} key \"{key}\"");
             }
             prop_assert_eq!(Status::parse(&line), Ok(status));
-            let peers = Peers { v4: Ipv4Addr::from(v4).into(), v6: Ipv6Addr::from(v6).into() };
+            let peers = PeerLine { v4: Ipv4Addr::from(v4).into(), v6: Ipv6Addr::from(v6).into() };
             let line = peers.to_string();
-            prop_assert_eq!(Peers::parse(&line), Ok(peers));
+            prop_assert_eq!(PeerLine::parse(&line), Ok(peers));
         }
 
         #[test]
@@ -556,9 +556,9 @@ mod tests {
                     let line = status.to_string();
                     prop_assert_eq!(Status::parse(&line), Ok(status));
                 }
-                if let Ok(peers) = Peers::parse(&text) {
+                if let Ok(peers) = PeerLine::parse(&text) {
                     let line = peers.to_string();
-                    prop_assert_eq!(Peers::parse(&line), Ok(peers));
+                    prop_assert_eq!(PeerLine::parse(&line), Ok(peers));
                 }
             }
         }

@@ -27,7 +27,7 @@ use crate::types::{AdvBase, AdvSkew, OutOfRange, Vhid};
 /// The IP protocol number, or IPv6 next header, of CARP; VRRP has the same.
 pub const PROTOCOL: u8 = 112;
 /// The length of an advertisement, in bytes.
-pub const LEN: usize = size_of::<Header>();
+pub const ADVERTISEMENT_LEN: usize = size_of::<Header>();
 /// The CARP version this crate speaks.
 pub const VERSION: u8 = 2;
 
@@ -52,14 +52,14 @@ struct Header {
     tag: [U32; 5],
 }
 
-const _: () = assert!(LEN == 36);
+const _: () = assert!(ADVERTISEMENT_LEN == 36);
 
 /// Why bytes are not a CARP advertisement (CARP §2.2).
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseError {
     /// The bytes end before the header does (`badlen`).
-    #[error("truncated: {have} bytes where {LEN} are needed")]
+    #[error("truncated: {have} bytes where {ADVERTISEMENT_LEN} are needed")]
     Truncated {
         /// How many there are.
         have: usize,
@@ -227,7 +227,7 @@ pub(crate) fn version_of(first: u8) -> u8 {
 
 /// Writes an advertisement with its authenticator and checksum.
 #[inline]
-pub(crate) fn emit(advertisement: &Advertisement, tag: &Tag, out: &mut [u8; LEN]) {
+pub(crate) fn emit(advertisement: &Advertisement, tag: &Tag, out: &mut [u8; ADVERTISEMENT_LEN]) {
     let mut header = Header {
         version_and_type: VERSION << 4 | TYPE_ADVERTISEMENT,
         vhid: advertisement.vhid.get(),
@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     /// The worked example of CARP §1.8.1.
-    const EXAMPLE: [u8; LEN] = [
+    const EXAMPLE: [u8; ADVERTISEMENT_LEN] = [
         0x21, 0x01, 0x00, 0x07, 0x00, 0x01, 0x7e, 0x1e, 0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd,
         0xef, 0x08, 0xba, 0x76, 0x93, 0xf6, 0x1e, 0x8b, 0x92, 0x68, 0x73, 0x51, 0x8e, 0x03, 0x50,
         0xbe, 0x85, 0xe1, 0x78, 0x64, 0x63,
@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn emitting_what_was_parsed_gives_the_same_bytes() {
         let view = View::parse(&EXAMPLE).unwrap();
-        let mut out = [0; LEN];
+        let mut out = [0; ADVERTISEMENT_LEN];
         emit(&view.to_advertisement().unwrap(), &view.tag(), &mut out);
         assert_eq!(out, EXAMPLE);
     }

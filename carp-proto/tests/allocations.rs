@@ -13,10 +13,10 @@ use core::time::Duration;
 use std::alloc::System;
 
 use carp_proto::{
-    AcceptTtl, AddressCount, Authenticator, CheckOrder, Config, Datagram, Dialect, Family, FreeBsd,
-    GROUP_V4, GROUP_V6, Group, HeaderStyle, IPV4_PACKET_LEN, IPV6_PACKET_LEN, Input, Interface,
-    Key, LEN, Local, OpenBsd, Output, Received, SendResult, State, Stats, UCarp, VirtualHost,
-    check, emit_ipv4, emit_ipv6,
+    ADVERTISEMENT_LEN, AcceptTtl, AddressCount, Authenticator, CheckOrder, Config, Datagram,
+    Dialect, Family, FreeBsd, GROUP_V4, GROUP_V6, Group, HeaderStyle, IPV4_PACKET_LEN,
+    IPV6_PACKET_LEN, Input, Interface, Key, Local, OpenBsd, Output, Received, SendResult, State,
+    Stats, UCarp, VirtualHost, check, emit_ipv4, emit_ipv6,
 };
 use common::{saying, vhid};
 
@@ -126,7 +126,7 @@ fn drain(host: &mut VirtualHost<Duration>, now: Duration, auth: &Authenticator) 
         match output {
             Output::NeedCounter => host.handle(now, Input::FreshCounter(9)),
             Output::Transmit(transmit) => {
-                let mut bytes = [0; LEN];
+                let mut bytes = [0; ADVERTISEMENT_LEN];
                 auth.sign(&transmit.advertisement, &mut bytes);
                 black_box(wrap(transmit.family, false, &bytes));
                 host.handle(now, Input::Sent(transmit.family, SendResult::Ok));
@@ -141,7 +141,11 @@ fn drain(host: &mut VirtualHost<Duration>, now: Duration, auth: &Authenticator) 
 }
 
 /// An IP packet of either family, its length included.
-fn wrap(family: Family, from_peer: bool, bytes: &[u8; LEN]) -> ([u8; IPV6_PACKET_LEN], usize) {
+fn wrap(
+    family: Family,
+    from_peer: bool,
+    bytes: &[u8; ADVERTISEMENT_LEN],
+) -> ([u8; IPV6_PACKET_LEN], usize) {
     let style = HeaderStyle::default();
     let last = if from_peer { 9 } else { 5 };
     let mut out = [0; IPV6_PACKET_LEN];
@@ -187,7 +191,7 @@ fn no_packet_and_no_timer_allocates_in_any_dialect() {
                     _ => saying(4, 0, 0, round.into()),
                 };
                 let signer = if round % 7 == 0 { &forger } else { &auth };
-                let mut bytes = [0; LEN];
+                let mut bytes = [0; ADVERTISEMENT_LEN];
                 signer.sign(&said, &mut bytes);
                 let family = if round % 2 == 0 {
                     Family::V4

@@ -276,7 +276,7 @@ impl Explorer {
         let deadline = world.nodes[node].machine.poll_timeout().unwrap();
         let passed = deadline.0.saturating_sub(world.now.0);
         world.now = world.now.max(deadline);
-        if masters(world) == 2 {
+        if masters(world) >= 2 {
             let long = Duration::from_secs(8);
             world.rivalry.undisturbed = (world.rivalry.undisturbed + passed).min(long);
         }
@@ -386,7 +386,7 @@ impl Explorer {
             let is_master = machine.state() == State::Master;
             always(node.serves == is_master, SERVES)?;
         }
-        if masters(world) == 2 {
+        if masters(world) >= 2 {
             let slowest = self
                 .configs
                 .iter()

@@ -13,9 +13,9 @@ mod operations;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use carp_proto::{
-    AcceptTtl, AdvBase, AdvSkew, Advertisement, AuthError, Authenticator, CheckOrder, Datagram,
-    Family, Group, HeaderStyle, IPV4_PACKET_LEN, IPV6_PACKET_LEN, Interval, Key, LEN, LinkLocal,
-    Local, TTL, Vhid, View, check, emit_ipv4, emit_ipv6,
+    ADVERTISEMENT_LEN, AcceptTtl, AdvBase, AdvSkew, Advertisement, AuthError, Authenticator,
+    CheckOrder, Datagram, Family, Group, HeaderStyle, IPV4_PACKET_LEN, IPV6_PACKET_LEN, Interval,
+    Key, LinkLocal, Local, TTL, Vhid, View, check, emit_ipv4, emit_ipv6,
 };
 use operations::{Choices, Script};
 use proptest::collection::vec;
@@ -91,7 +91,7 @@ fn internet_checksum(bytes: &[u8]) -> u16 {
     !u16::try_from(sum).unwrap()
 }
 
-fn repair_checksum(bytes: &mut [u8; LEN]) {
+fn repair_checksum(bytes: &mut [u8; ADVERTISEMENT_LEN]) {
     bytes[6..8].fill(0);
     let sum = internet_checksum(bytes);
     bytes[6..8].copy_from_slice(&sum.to_be_bytes());
@@ -136,7 +136,7 @@ proptest! {
         form in any_form(),
     ) {
         let auth = Authenticator::new(&Key::from_bytes(key), said.vhid, &addresses);
-        let mut bytes = [0; LEN];
+        let mut bytes = [0; ADVERTISEMENT_LEN];
         auth.clone().with_link_local(form).sign(&said, &mut bytes);
         let view = View::parse(&bytes).unwrap();
         prop_assert!(view.is_usual());
@@ -145,7 +145,7 @@ proptest! {
         let heard = auth.verify(view).unwrap();
         prop_assert_eq!(heard.advertisement(), &said);
         // And back: what was understood is written as the same bytes.
-        let mut again = [0; LEN];
+        let mut again = [0; ADVERTISEMENT_LEN];
         auth.with_link_local(form).sign(heard.advertisement(), &mut again);
         prop_assert_eq!(again, bytes);
     }
@@ -158,7 +158,7 @@ proptest! {
         rotation in any::<prop::sample::Index>(),
     ) {
         let key = Key::from_passphrase(b"secret");
-        let mut bytes = [0; LEN];
+        let mut bytes = [0; ADVERTISEMENT_LEN];
         Authenticator::new(&key, said.vhid, &addresses).sign(&said, &mut bytes);
         let middle = rotation.index(addresses.len());
         addresses.rotate_left(middle);
@@ -174,10 +174,10 @@ proptest! {
         said in any_advertisement(),
         key in any::<[u8; 20]>(),
         addresses in vec(any_address(), 0..4),
-        bit in 0..LEN * 8,
+        bit in 0..ADVERTISEMENT_LEN * 8,
     ) {
         let auth = Authenticator::new(&Key::from_bytes(key), said.vhid, &addresses);
-        let mut bytes = [0; LEN];
+        let mut bytes = [0; ADVERTISEMENT_LEN];
         auth.sign(&said, &mut bytes);
         bytes[bit / 8] ^= 1 << (bit % 8);
         let sum_repaired = !(6..8).contains(&(bit / 8));
@@ -211,7 +211,7 @@ proptest! {
         bit in 0..160usize,
         extra in any::<[u8; 4]>(),
     ) {
-        let mut bytes = [0; LEN];
+        let mut bytes = [0; ADVERTISEMENT_LEN];
         Authenticator::new(&Key::from_bytes(key), said.vhid, &addresses).sign(&said, &mut bytes);
         let view = View::parse(&bytes).unwrap();
         let mut other = key;
@@ -238,7 +238,7 @@ proptest! {
         payload in any::<[[u8; 18]; 2]>(),
         trailing in vec(any::<u8>(), 0..20),
     ) {
-        let mut carp = [0; LEN];
+        let mut carp = [0; ADVERTISEMENT_LEN];
         carp.copy_from_slice(payload.as_flattened());
         let mut style = HeaderStyle::with_dscp(dscp);
         style.identification = identification;
@@ -266,10 +266,10 @@ proptest! {
     fn a_packet_that_is_cut_short_is_refused(cut in 0..IPV4_PACKET_LEN, cut6 in 0..IPV6_PACKET_LEN) {
         let mut packet = [0; IPV4_PACKET_LEN];
         let style = HeaderStyle::default();
-        emit_ipv4(Ipv4Addr::LOCALHOST, carp_proto::GROUP_V4, style, &[0; LEN], &mut packet);
+        emit_ipv4(Ipv4Addr::LOCALHOST, carp_proto::GROUP_V4, style, &[0; ADVERTISEMENT_LEN], &mut packet);
         prop_assert!(Datagram::parse(&packet[..cut]).is_err());
         let mut packet = [0; IPV6_PACKET_LEN];
-        emit_ipv6(Ipv6Addr::LOCALHOST, carp_proto::GROUP_V6, style, &[0; LEN], &mut packet);
+        emit_ipv6(Ipv6Addr::LOCALHOST, carp_proto::GROUP_V6, style, &[0; ADVERTISEMENT_LEN], &mut packet);
         prop_assert!(Datagram::parse(&packet[..cut6]).is_err());
     }
 
@@ -284,7 +284,7 @@ proptest! {
         }
         let auth = Authenticator::new(&Key::none(), Vhid::new(1).unwrap(), &[]);
         if let Ok(view) = View::parse(&bytes) {
-            prop_assert_eq!(view.as_bytes(), &bytes[..LEN]);
+            prop_assert_eq!(view.as_bytes(), &bytes[..ADVERTISEMENT_LEN]);
             prop_assert!(auth.verify(view).is_err(), "nobody guesses an HMAC");
         }
         if let Ok(datagram) = Datagram::parse(&bytes) {
@@ -305,7 +305,7 @@ proptest! {
     ) {
         payload[0] = version;
         payload[1] = vhid;
-        if let (true, Some(carp)) = (repaired, payload.first_chunk_mut::<LEN>()) {
+        if let (true, Some(carp)) = (repaired, payload.first_chunk_mut::<ADVERTISEMENT_LEN>()) {
             repair_checksum(carp);
         }
         let datagram = Datagram { source, ttl, payload: &payload };
@@ -313,11 +313,11 @@ proptest! {
         let local = Local { groups: &groups, shared: &[source] };
         let verdicts = ORDERS.map(|order| check(&datagram, &local, order).is_ok());
         prop_assert_eq!(verdicts, [verdicts[0]; 4]);
-        let good = payload.len() >= LEN
+        let good = payload.len() >= ADVERTISEMENT_LEN
             && version >> 4 == 2
             && vhid == 7
             && ttl == TTL
-            && internet_checksum(&payload[..LEN]) == 0;
+            && internet_checksum(&payload[..ADVERTISEMENT_LEN]) == 0;
         prop_assert_eq!(verdicts[0], good);
         // Without a group nothing is accepted.
         for order in ORDERS {

@@ -26,9 +26,9 @@ use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use carp_proto::{
-    AddressCount, AdvBase, AdvSkew, Authenticator, Config, CounterRule, Dialect, Event, FreeBsd,
-    Input, Interface, InterfaceName, Key, LEN, OpenBsd, Output, Received, Refusal, ReplayPolicy,
-    SendResult, State, UCarp, View, VirtualHost,
+    ADVERTISEMENT_LEN, AddressCount, AdvBase, AdvSkew, Authenticator, Config, CounterRule, Dialect,
+    Event, FreeBsd, Input, Interface, InterfaceName, Key, OpenBsd, Output, Received, Refusal,
+    ReplayPolicy, SendResult, State, UCarp, View, VirtualHost,
 };
 use common::{MOST_OUTPUTS, trace, vhid};
 
@@ -72,7 +72,7 @@ enum Plan {
     Arrive {
         to: usize,
         from: IpAddr,
-        bytes: [u8; LEN],
+        bytes: [u8; ADVERTISEMENT_LEN],
     },
     Fault,
     Resume(usize),
@@ -88,7 +88,7 @@ struct Node {
     /// How much faster its clock runs, in millionths.
     drift: i64,
     paused: bool,
-    inbox: VecDeque<(IpAddr, [u8; LEN])>,
+    inbox: VecDeque<(IpAddr, [u8; ADVERTISEMENT_LEN])>,
     link: bool,
     demotion: i32,
     serves: bool,
@@ -348,7 +348,7 @@ impl World {
         }
     }
 
-    fn receive(&mut self, to: usize, source: IpAddr, bytes: [u8; LEN]) {
+    fn receive(&mut self, to: usize, source: IpAddr, bytes: [u8; ADVERTISEMENT_LEN]) {
         match View::parse(&bytes).map(|view| self.auth.verify(view)) {
             Ok(Ok(advertisement)) => {
                 self.input(
@@ -387,7 +387,7 @@ impl World {
                             && machine.state() == State::Backup;
                     let sends = machine.state() == State::Master;
                     self.always(sends || farewell, "only a master advertises");
-                    let mut bytes = [0; LEN];
+                    let mut bytes = [0; ADVERTISEMENT_LEN];
                     self.auth.sign(&said, &mut bytes);
                     self.transmit(index, bytes);
                     machine.handle(local, Input::Sent(transmit.family, SendResult::Ok));
@@ -442,7 +442,7 @@ impl World {
 
     // The network.
 
-    fn transmit(&mut self, from: usize, bytes: [u8; LEN]) {
+    fn transmit(&mut self, from: usize, bytes: [u8; ADVERTISEMENT_LEN]) {
         let source = IpAddr::from([192, 0, 2, u8::try_from(from).unwrap() + 1]);
         if !self.nodes[from].link {
             return;
@@ -505,7 +505,7 @@ impl World {
             }
             if self.chaos && self.random.chance(2) {
                 let mut forged = bytes;
-                let place = 8 + self.random.index(LEN - 8);
+                let place = 8 + self.random.index(ADVERTISEMENT_LEN - 8);
                 forged[place] ^= 1;
                 self.plan(
                     after,

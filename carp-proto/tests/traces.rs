@@ -1,8 +1,8 @@
 //! Replays recorded traces of FreeBSD's CARP code and compares every decision, packet, frame,
 //! deadline and counter.
 //!
-//! The format is described in `vectors/README.md`. `CARP_TRACES` names a directory with
-//! further traces.
+//! The format is described in `vectors/README.md`. Each trace is a test of its own; the
+//! environment variable `CARP_TRACES` names a directory with further ones.
 
 #![expect(
     clippy::unwrap_used,
@@ -17,15 +17,17 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::ops::Add;
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use carp_proto::{
-    ARP_FRAME_LEN, AddressCount, AdvBase, AdvSkew, Authenticator, CheckOrder, Config, Datagram,
-    Dialect, Family, FreeBsd, GROUP_V4, GROUP_V6, GratuitousArp, Group, HeaderStyle,
-    IPV4_PACKET_LEN, IPV6_PACKET_LEN, Input, Interface, InterfaceName, Key, LEN, Local, MacAddr,
-    NA_PACKET_LEN, Output, Received, SendResult, Settings, State, Stats, Transmit, UnsolicitedNa,
-    Vhid, VirtualHost, check, emit_ipv4, emit_ipv6,
+    ADVERTISEMENT_LEN, ARP_FRAME_LEN, AddressCount, AdvBase, AdvSkew, Authenticator, CheckOrder,
+    Config, Datagram, Dialect, Family, FreeBsd, GROUP_V4, GROUP_V6, GratuitousArp, Group,
+    HeaderStyle, IPV4_PACKET_LEN, IPV6_PACKET_LEN, Input, Interface, InterfaceName, Key, Local,
+    MacAddr, NA_PACKET_LEN, Output, Received, SendResult, Settings, State, Stats, Transmit,
+    UnsolicitedNa, Vhid, VirtualHost, check, emit_ipv4, emit_ipv6,
 };
+use libtest_mimic::{Arguments, Trial};
 use serde_json::{Value, json};
 
 /// Microseconds of virtual time. Adding to it does what the kernel's timers do: with a tick
@@ -475,11 +477,11 @@ impl Node {
                 },
             )),
             Err(discard) => {
-                let before = self.stats.named();
+                let before = self.stats;
                 self.stats.count_discard(&discard);
-                let after = self.stats.named();
-                let counter = before.iter().zip(after).find(|(b, a)| *b != a).unwrap();
-                Err((counter.0.0, ""))
+                let mut counters = before.named().zip(self.stats.named());
+                let (counter, _) = counters.find(|(before, after)| before != after).unwrap();
+                Err((counter.0, ""))
             }
         }
     }
@@ -577,7 +579,7 @@ impl Node {
             members,
             ..
         } = &self.ports[port];
-        let mut carp = [0; LEN];
+        let mut carp = [0; ADVERTISEMENT_LEN];
         members[index].auth.sign(&ad, &mut carp);
         let (packet, eth_dst, af) = match source {
             IpAddr::V4(source) => {
@@ -745,7 +747,7 @@ impl Node {
         for member in self.ports.iter().flat_map(|p| &p.members) {
             stats += member.machine.stats();
         }
-        for (name, count) in stats.named().into_iter().take(16) {
+        for (name, count) in stats.named().take(16) {
             differ(name, json!(count), &expected["stats"][name]);
         }
         let vhids = expected["vhids"].as_array().unwrap();
@@ -871,49 +873,38 @@ fn replay(trace: &Value) -> Vec<String> {
     differences
 }
 
-/// Replays all traces of a directory; returns how many passed.
-fn replay_all(directory: &Path) -> (usize, usize) {
-    let mut paths: Vec<_> = std::fs::read_dir(directory)
-        .unwrap_or_else(|e| panic!("{}: {e}", directory.display()))
+/// A test for each trace of a directory.
+fn trials(directory: &Path, kind: &str) -> Vec<Trial> {
+    let entries =
+        std::fs::read_dir(directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
+    let mut paths: Vec<PathBuf> = entries
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|e| e == "json"))
         .collect();
     paths.sort();
-    let (mut passed, mut failed) = (0, 0);
-    for path in paths {
-        let trace: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let trial = |path: PathBuf| {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let differences = replay(&trace);
-        if differences.is_empty() {
-            println!("ok {name}");
-            passed += 1;
-        } else {
-            println!("DIFFERS {name}");
-            for difference in differences.iter().take(4) {
-                println!("    {difference}");
+        Trial::test(name, move || {
+            let trace: Value = serde_json::from_slice(&std::fs::read(&path)?)?;
+            match replay(&trace) {
+                differences if differences.is_empty() => Ok(()),
+                differences => Err(differences.join("\n").into()),
             }
-            failed += 1;
-        }
-    }
-    println!("{}: {passed} passed, {failed} failed", directory.display());
-    (passed, failed)
-}
-
-#[test]
-fn every_recorded_trace_replays_bit_for_bit() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/traces");
-    let (passed, failed) = replay_all(&directory);
-    assert_eq!((passed, failed), (107, 0), "traces differ");
-}
-
-#[test]
-fn further_traces_replay_bit_for_bit() {
-    let Some(directory) = std::env::var_os("CARP_TRACES") else {
-        return;
+        })
+        .with_kind(kind)
     };
-    let (passed, failed) = replay_all(Path::new(&directory));
-    assert!(
-        passed > 0 && failed == 0,
-        "traces differ, or there are none"
-    );
+    paths.into_iter().map(trial).collect()
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/traces");
+    let mut tests = trials(&recorded, "recorded");
+    assert_eq!(tests.len(), 107, "traces were added or lost");
+    if let Some(directory) = std::env::var_os("CARP_TRACES") {
+        let further = trials(Path::new(&directory), "further");
+        assert!(!further.is_empty(), "no traces in {}", directory.display());
+        tests.extend(further);
+    }
+    libtest_mimic::run(&arguments, tests).exit_code()
 }

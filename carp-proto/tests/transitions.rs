@@ -484,6 +484,8 @@ fn strict(dialect: Dialect) -> Config {
 
 fn improved(improvements: Improvements) -> Config {
     let mut config = Config::new(vhid());
+    // As the strict tables have it, whose rows these share.
+    config.unknown_link = carp_proto::UnknownLink::Down;
     let base = strict(config.dialect);
     config.improvements = improvements;
     config.settings = base.settings;
@@ -524,7 +526,11 @@ const SWITCHES: [(&str, TurnOff, &str); 9] = [
         tables::WITHOUT_RELEASE_ON_EVERY_EXIT,
     ),
     // Shows only when a factor changes in between, which a test below does.
-    ("exact_demotion", |i| i.exact_demotion = false, ""),
+    (
+        "exact_demotion",
+        |i| i.exact_demotion = false,
+        tables::WITHOUT_EXACT_DEMOTION,
+    ),
     (
         "drop_stale_timers",
         |i| i.drop_stale_timers = false,

@@ -12,13 +12,15 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use carp_proto::{
-    AddressCount, AdvBase, AdvSkew, Advertisement, Authenticator, CheckOrder, Config, Datagram,
-    Discard, Event, Group, HeaderStyle, IPV4_PACKET_LEN, IPV6_PACKET_LEN, Input, IpError, Key, LEN,
-    LinkLocal, Local, Output, Received, Refusal, ReplayPolicy, Vhid, View, VirtualHost, check,
-    emit_ipv4, emit_ipv6,
+    ADVERTISEMENT_LEN, AddressCount, AdvBase, AdvSkew, Advertisement, Authenticator, CheckOrder,
+    Config, Datagram, Discard, Event, Group, HeaderStyle, IPV4_PACKET_LEN, IPV6_PACKET_LEN, Input,
+    IpError, Key, LinkLocal, Local, Output, Received, Refusal, ReplayPolicy, Vhid, View,
+    VirtualHost, check, emit_ipv4, emit_ipv6,
 };
+use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
 
 fn directory() -> PathBuf {
@@ -109,53 +111,24 @@ fn packet(case: &Value) -> Vec<u8> {
     )
 }
 
-#[test]
-fn every_case_is_accepted_or_refused_as_it_should_be() {
-    let (mut accepted, mut refused, mut replays) = (0, 0, 0);
-    for case in cases() {
-        let name = text(&case, "name").unwrap();
-        let receiver = Receiver::of(&case);
-        let result = receiver.receive(&packet(&case), CheckOrder::FreeBsd15);
-        match text(&case, "expect").unwrap() {
-            "accept" => {
-                let received = result.unwrap_or_else(|e| panic!("{name}: {e}"));
-                let heard = received.advertisement.advertisement();
-                assert_eq!(
-                    heard.advbase.get(),
-                    byte(&case, "advbase").unwrap(),
-                    "{name}"
-                );
-                assert_eq!(
-                    heard.advskew.get(),
-                    byte(&case, "advskew").unwrap(),
-                    "{name}"
-                );
-                assert_eq!(heard.demote, byte(&case, "demote").unwrap(), "{name}");
-                let counter: u64 = text(&case, "counter").unwrap().parse().unwrap();
-                assert_eq!(heard.counter, counter, "{name}");
-                assert_eq!(
-                    received.source.to_string(),
-                    text(&case, "src").unwrap(),
-                    "{name}"
-                );
-                accepted += 1;
-            }
-            "replay" => {
-                refuse_replay(&case, &receiver, result.unwrap());
-                replays += 1;
-            }
-            expected => {
-                assert_eq!(result.unwrap_err(), expected, "{name}");
-                refused += 1;
-            }
+/// Whether a case is accepted, refused or recognised as a replay as it should be.
+fn judge(case: &Value) {
+    let receiver = Receiver::of(case);
+    let result = receiver.receive(&packet(case), CheckOrder::FreeBsd15);
+    match text(case, "expect").unwrap() {
+        "accept" => {
+            let received = result.unwrap();
+            let heard = received.advertisement.advertisement();
+            assert_eq!(heard.advbase.get(), byte(case, "advbase").unwrap());
+            assert_eq!(heard.advskew.get(), byte(case, "advskew").unwrap());
+            assert_eq!(heard.demote, byte(case, "demote").unwrap());
+            let counter: u64 = text(case, "counter").unwrap().parse().unwrap();
+            assert_eq!(heard.counter, counter);
+            assert_eq!(received.source.to_string(), text(case, "src").unwrap());
         }
+        "replay" => refuse_replay(case, &receiver, result.unwrap()),
+        expected => assert_eq!(result.unwrap_err(), expected),
     }
-    println!("{accepted} accepted, {refused} refused, {replays} recognised as replays");
-    assert_eq!(
-        accepted + refused + replays,
-        104,
-        "cases were added or lost"
-    );
 }
 
 /// The packet itself is authentic; what was heard or sent before makes it a replay.
@@ -216,7 +189,6 @@ fn refuse_replay(case: &Value, receiver: &Receiver, received: Received) {
     );
 }
 
-#[test]
 fn older_orders_of_checks_end_in_the_counters_of_their_implementations() {
     let implementations = [
         ("freebsd12", CheckOrder::FreeBsd10),
@@ -256,7 +228,6 @@ fn older_orders_of_checks_end_in_the_counters_of_their_implementations() {
     assert!(compared > 150, "{compared} verdicts compared");
 }
 
-#[test]
 fn every_genuine_packet_is_rebuilt_byte_for_byte() {
     let mut rebuilt = 0;
     for case in cases() {
@@ -281,7 +252,7 @@ fn every_genuine_packet_is_rebuilt_byte_for_byte() {
             demote: byte(&case, "demote").unwrap(),
             counter: text(&case, "counter").unwrap().parse().unwrap(),
         };
-        let mut carp = [0; LEN];
+        let mut carp = [0; ADVERTISEMENT_LEN];
         auth.sign(&advertisement, &mut carp);
         assert_eq!(
             carp.to_vec(),
@@ -316,7 +287,7 @@ fn restore_ttl(mut packet: Vec<u8>) -> Vec<u8> {
     packet
 }
 
-fn ip_packet(case: &Value, theirs: &[u8], carp: &[u8; LEN]) -> Vec<u8> {
+fn ip_packet(case: &Value, theirs: &[u8], carp: &[u8; ADVERTISEMENT_LEN]) -> Vec<u8> {
     let source: IpAddr = text(case, "src").unwrap().parse().unwrap();
     let destination: IpAddr = text(case, "dst").unwrap().parse().unwrap();
     match (source, destination) {
@@ -365,7 +336,6 @@ fn carp_packets(path: &Path) -> Vec<Vec<u8>> {
         .collect()
 }
 
-#[test]
 fn every_packet_captured_from_ucarp_decodes_authenticates_and_re_encodes() {
     let shared: [IpAddr; 1] = [Ipv4Addr::new(192, 0, 2, 1).into()];
     let vhid = Vhid::new(1).unwrap();
@@ -393,7 +363,7 @@ fn every_packet_captured_from_ucarp_decodes_authenticates_and_re_encodes() {
             }
             let heard = auth.verify(view).unwrap_or_else(|e| panic!("{name}: {e}"));
 
-            let mut carp = [0; LEN];
+            let mut carp = [0; ADVERTISEMENT_LEN];
             auth.sign(heard.advertisement(), &mut carp);
             let IpAddr::V4(source) = datagram.source else {
                 panic!("{name}: IPv6")
@@ -410,7 +380,6 @@ fn every_packet_captured_from_ucarp_decodes_authenticates_and_re_encodes() {
     assert!(other > 0);
 }
 
-#[test]
 fn every_advertisement_of_a_freebsd_kernel_authenticates() {
     // The configurations that the recordings were made with.
     let groups: [(u8, &str, &[&str]); 11] = [
@@ -463,4 +432,46 @@ fn every_advertisement_of_a_freebsd_kernel_authenticates() {
     }
     println!("{count} advertisements of a kernel");
     assert!(count > 300, "{count} advertisements of a kernel");
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let cases = cases();
+    assert_eq!(cases.len(), 104, "cases were added or lost");
+    let mut tests: Vec<Trial> = cases
+        .into_iter()
+        .map(|case| {
+            let name = text(&case, "name").unwrap().to_owned();
+            Trial::test(name, move || {
+                judge(&case);
+                Ok(())
+            })
+            .with_kind("case")
+        })
+        .collect();
+    let wholes: [(&str, fn()); 4] = [
+        (
+            "older_orders_of_checks_end_in_the_counters_of_their_implementations",
+            older_orders_of_checks_end_in_the_counters_of_their_implementations,
+        ),
+        (
+            "every_genuine_packet_is_rebuilt_byte_for_byte",
+            every_genuine_packet_is_rebuilt_byte_for_byte,
+        ),
+        (
+            "every_packet_captured_from_ucarp_decodes_authenticates_and_re_encodes",
+            every_packet_captured_from_ucarp_decodes_authenticates_and_re_encodes,
+        ),
+        (
+            "every_advertisement_of_a_freebsd_kernel_authenticates",
+            every_advertisement_of_a_freebsd_kernel_authenticates,
+        ),
+    ];
+    for (name, whole) in wholes {
+        tests.push(Trial::test(name, move || {
+            whole();
+            Ok(())
+        }));
+    }
+    libtest_mimic::run(&arguments, tests).exit_code()
 }

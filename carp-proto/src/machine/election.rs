@@ -41,7 +41,16 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
             improvements,
             ..
         } = self.config;
-        if let Some(overtake) = dialect.overtakes(&settings, self.demotion, heard) {
+        // A bow-out is taken for what it is, whatever our patience; but only of the master.
+        let farewell = improvements.bow_out && heard.interval().is_bow_out();
+        if farewell && !self.may_be_master(received.source) {
+            self.refuse(Refusal::NotMaster, Some(received));
+            return;
+        }
+        let overtake = dialect
+            .overtakes(&settings, self.demotion, heard)
+            .or_else(|| farewell.then_some(Overtake::WillTimeOut));
+        if let Some(overtake) = overtake {
             let reason = match overtake {
                 Overtake::SlowerMaster => Reason::PreemptingSlowerMaster,
                 Overtake::DemotedMaster => Reason::DemotedMaster,
@@ -50,6 +59,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
             self.become_master(now, reason, Some(received));
             return;
         }
+        self.note_master(received.source);
         let patience = if improvements.adaptive_dead_time {
             dialect.adaptive_dead_time(&settings, heard.interval())
         } else {
@@ -61,10 +71,17 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
 
     pub(super) fn on_heard_as_master(&mut self, now: T, received: Received, heard: &Advertisement) {
         let Config {
-            dialect, settings, ..
+            dialect,
+            settings,
+            improvements,
+            ..
         } = self.config;
         let own_source = self.own_source(received.family());
         match dialect.contest(&settings, self.demotion, heard, received.source, own_source) {
+            // Who leaves is never yielded to, however OpenBSD compares the demotions.
+            Contest::Yield if improvements.bow_out && heard.interval().is_bow_out() => {
+                self.note_rival(now, received, heard);
+            }
             // A master whose link is down cannot be a backup either.
             Contest::Yield if self.holds_link() => self.interface_lost(),
             Contest::Yield => {
@@ -78,10 +95,27 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
                     // CARP §3.7: the loser sends once more before its down script.
                     self.push_round();
                 }
+                self.note_master(received.source);
                 self.start(now, Some(heard));
                 self.queue.push(Step::Release);
             }
             Contest::Hold => self.note_rival(now, received, heard),
+        }
+    }
+
+    /// Whether `source` is the master, or none is known. A bow-out that comes twice, or from a
+    /// host that was not the master, would otherwise take the role from whoever has it.
+    fn may_be_master(&self, source: IpAddr) -> bool {
+        match source {
+            IpAddr::V4(source) => self.master_v4.is_none_or(|master| master == source),
+            IpAddr::V6(source) => self.master_v6.is_none_or(|master| master == source),
+        }
+    }
+
+    fn note_master(&mut self, source: IpAddr) {
+        match source {
+            IpAddr::V4(source) => self.master_v4 = Some(source),
+            IpAddr::V6(source) => self.master_v6 = Some(source),
         }
     }
 
@@ -110,6 +144,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         self.leave_master();
         self.timers = Timers::new();
         self.enter(State::Init, Reason::Shutdown, None);
+        self.withdraw_demotions();
         if was_master {
             self.queue.push(Step::Release);
         }
@@ -128,6 +163,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
             self.stop_master_down();
         }
         self.timers.stop(Timer::Deaf);
+        (self.master_v4, self.master_v6) = (None, None);
+        // A farewell that nobody has sent yet is no longer true.
+        self.queue.retain(|step| !matches!(step, Step::Transmit(_)));
         self.enter(State::Master, reason, cause);
         match self.config.dialect {
             // CARP §3.7: the up script, the announcement, then the first advertisement.
@@ -183,6 +221,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         self.timers.stop(Timer::Announce);
         self.timers.stop(Timer::RivalGone);
         self.timers.stop(Timer::LinkHold);
+        self.last_round = None;
         self.announcements_left = 0;
         self.advertisements_left = 0;
     }
@@ -235,7 +274,10 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         // number can only come from itself.
         let ucarp_filters = from_us && matches!(self.config.dialect, Dialect::UCarp(_));
         let own_cookie = self.counter == Counter::Cookie(heard.counter);
-        if echo || ucarp_filters || own_cookie {
+        // Where numbers only grow, an own one that comes back is an echo, altered or not.
+        let strict = self.config.replay == ReplayPolicy::Strict;
+        let own_number = strict && from_us && heard.counter <= self.counter.last();
+        if echo || ucarp_filters || own_cookie || own_number {
             return Err(Refusal::Echo);
         }
         if self.timers.get(Timer::Deaf).is_some() {
@@ -243,7 +285,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         }
         match self.config.replay {
             ReplayPolicy::Accept => Ok(()),
-            ReplayPolicy::Strict => self.peers.accept(received),
+            ReplayPolicy::Strict => self.sources.accept(received),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::dialect::{AtStart, Dialect, FreeBsd, UCarp};
 use crate::event::{DemotionReason, Event, Reason, State};
 use crate::queue::Step;
 use crate::timers::Timer;
-use crate::types::Family;
+use crate::types::{AdvSkew, Family, Interval};
 
 impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
     pub(super) fn on_interface(&mut self, now: T, interface: Interface) {
@@ -64,6 +64,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         if before.is_empty() {
             return;
         }
+        // One that still waits is about the list before.
+        self.queue.retain(|step| *step != Step::ForgetAddresses);
         if improved && self.state != State::Init {
             self.timers
                 .arm(Timer::AddressGrace, now + self.config.address_grace);
@@ -118,7 +120,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         if was_master && (self.releases_on_exit() || self.config.dialect == freebsd_14) {
             self.queue.push(Step::Release);
         }
-        if self.suppressed.is_none() {
+        // A virtual host without addresses takes no part, so that nobody suffers with it.
+        let counts = !(self.addresses.is_empty() && self.config.improvements.exact_demotion);
+        if self.suppressed.is_none() && counts {
             let (amount, reason) = if openbsd {
                 (1, DemotionReason::CarpDev)
             } else {
@@ -141,9 +145,19 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         if was_master && self.releases_on_exit() {
             self.queue.push(Step::Release);
         }
+        self.withdraw_demotions();
+    }
+
+    /// Takes back what this virtual host has demoted the others for, as it takes part no more.
+    pub(super) fn withdraw_demotions(&mut self) {
+        let exact = self.config.improvements.exact_demotion;
         // An OpenBSD is demoted for its parent, whatever addresses there are (CARP §3.5).
-        if !matches!(self.config.dialect, Dialect::OpenBsd(_)) {
+        if exact || !matches!(self.config.dialect, Dialect::OpenBsd(_)) {
             self.take_back_suppression(DemotionReason::VhidRemoved);
+        }
+        let demoted = core::mem::take(&mut self.sending).demoted;
+        if exact && demoted != 0 {
+            self.demote(demoted.saturating_neg(), DemotionReason::VhidRemoved);
         }
     }
 
@@ -204,9 +218,19 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         let Config {
             dialect, settings, ..
         } = self.config;
-        self.leave_master();
         let wait = dialect.advertise_interval(&settings, self.demotion);
-        self.timers.arm(Timer::LinkHold, now + wait);
+        // The least patience of a peer with our advbase counts from when we last sent.
+        let patience = Interval::new(settings.advbase, AdvSkew::DEFAULT).stretch(3);
+        let until = match self.last_round {
+            Some(last) => (last + patience.duration()).min(now + wait),
+            None => now + wait,
+        };
+        if until <= now {
+            self.interface_lost();
+            return;
+        }
+        self.leave_master();
+        self.timers.arm(Timer::LinkHold, until);
         self.queue.push(Step::Event(Event::LinkLost));
     }
 

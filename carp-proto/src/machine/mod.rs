@@ -31,7 +31,7 @@
 //! | `Advertisement`, an echo or replay | refused | refused | refused |
 //! | `Advertisement`, better or equal | note the number | arm that family's master-down | to BACKUP "more frequent advertisement received", start, release |
 //! | `Advertisement`, worse | note the number | the same, or with preemption become MASTER "preempting a slower master" | note a rival |
-//! | `Advertisement`, slower than our patience | note the number | become MASTER "master will time out" | note a rival |
+//! | `Advertisement`, slower than our patience | note the number | become MASTER "master will time out"; improved: a bow-out of somebody else is refused | note a rival |
 //! | `Interface`, runs | to BACKUP "initialization complete", start, undo the demotion | strict: by way of INIT "hardware interface up", start; improved: nothing | as in BACKUP; in a link hold: transmit, acquire, announce |
 //! | `Interface`, no carrier | demote once | to INIT "hardware interface down", demote once | the same, release; improved: hold the role for one interval first |
 //! | `Interface`, down | demote once | to INIT, demote once | to INIT, release, demote once |
@@ -40,11 +40,12 @@
 //! | `Demotion` | - | - | transmit, arm again |
 //! | `Force(MASTER)` | - | become MASTER "user requested via ifconfig" | - |
 //! | `Force(BACKUP)` | - | - | to BACKUP "user requested via ifconfig", start, release; improved: bow out |
+//! | `Force(BACKUP)` in a link hold | | | to INIT "hardware interface down", release, demote |
 //! | `Force(INIT)` | - | - | - |
 //! | `Settings` | from the next arming on | the same | the same |
 //! | `Sent` | count; demote after three errors, undo after three successes | the same | the same |
 //! | `Source` | note it | note it | note it |
-//! | `Shutdown` | end | to INIT "shutdown", end | the same, release; improved: bow out |
+//! | `Shutdown` | undo the demotions, end | to INIT "shutdown", undo the demotions, end | the same, release; improved: bow out |
 //!
 //! "Become MASTER" is: transmit, acquire, announce, arm the advertise timer (FreeBSD:
 //! transmit, announce, acquire).
@@ -56,7 +57,7 @@ mod interface;
 mod neighbours;
 mod sending;
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::ops::Add;
 use core::time::Duration;
 
@@ -64,7 +65,7 @@ use crate::config::{AddressCount, Config, ConfigError, Interface, Settings};
 use crate::counter::Counter;
 use crate::dialect::Dialect;
 use crate::event::{Input, Output, Reason, Refusal, State};
-use crate::peers::{Peers, Sent};
+use crate::peers::{Sent, Sources};
 use crate::queue::{Queue, Step};
 use crate::stats::Stats;
 use crate::timers::{Timer, Timers};
@@ -131,7 +132,12 @@ pub struct VirtualHost<T> {
     /// Advertisements until the next announcement, where they are counted that way.
     advertisements_left: u8,
     stopped: bool,
-    peers: Peers,
+    /// When this master last sent; peers count their patience from then.
+    last_round: Option<T>,
+    /// Who was last heard as master, over IPv4 and over IPv6.
+    master_v4: Option<Ipv4Addr>,
+    master_v6: Option<Ipv6Addr>,
+    sources: Sources,
     sent: Sent,
     timers: Timers<T>,
     now: Option<T>,
@@ -176,7 +182,10 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
             announcements_left: 0,
             advertisements_left: 0,
             stopped: false,
-            peers: Peers::new(),
+            last_round: None,
+            master_v4: None,
+            master_v6: None,
+            sources: Sources::new(),
             sent: Sent::new(),
             timers: Timers::new(),
             now: None,
@@ -363,6 +372,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
             match self.state {
                 State::Init => {}
                 State::Backup => self.start(now, None),
+                // It advertises again when the link is back.
+                State::Master if self.holds_link() => {}
                 State::Master => self.arm_first_advertisement(now),
             }
         }

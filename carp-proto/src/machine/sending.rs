@@ -52,7 +52,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
                     self.stats.uncount_output(family);
                 }
                 // CARP §3.4.1: "skip the rest of this round".
-                self.queue.retain(|step| !matches!(step, Step::Transmit(_)));
+                self.queue
+                    .retain(|step| !matches!(step, Step::Transmit(round) if !round.is_farewell()));
                 self.draw = Draw::NotAsked;
             }
             SendResult::Error(error) => {
@@ -76,7 +77,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
                 // FreeBSD 10 to 13 forget the errors at the first success, and with them
                 // that they demoted the host.
                 let forgets = match dialect {
-                    Dialect::FreeBsd(FreeBsd::From10To13) => true,
+                    Dialect::FreeBsd(FreeBsd::From10To13) => enough || !improvements.exact_demotion,
                     Dialect::FreeBsd(FreeBsd::From14) | Dialect::UCarp(_) => enough,
                     Dialect::OpenBsd(_) => enough || !demoted,
                 };
@@ -127,6 +128,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
     /// Queues one advertisement for each family; a round that nobody has begun to send is
     /// replaced, since a stale advertisement is worse than none.
     pub(super) fn push_round(&mut self) {
+        self.last_round = self.now;
         let Config {
             dialect, settings, ..
         } = self.config;

@@ -8,8 +8,8 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use carp_proto::{
-    AddressCount, AdvBase, AdvSkew, Advertisement, Authenticator, Config, Event, Family, Input,
-    Key, LEN, Output, Received, State, Vhid, View, VirtualHost,
+    ADVERTISEMENT_LEN, AddressCount, AdvBase, AdvSkew, Advertisement, Authenticator, Config, Event,
+    Family, Input, Key, Output, Received, State, Vhid, View, VirtualHost,
 };
 
 /// More outputs than any input causes; a machine that gives more never ends.
@@ -37,7 +37,7 @@ pub(crate) fn saying(advbase: u8, advskew: u8, demote: u8, counter: u64) -> Adve
 /// Puts `said` on the wire and takes it off again, the only way to an authentic one.
 pub(crate) fn received(from: IpAddr, said: &Advertisement) -> Received {
     let auth = authenticator();
-    let mut bytes = [0; LEN];
+    let mut bytes = [0; ADVERTISEMENT_LEN];
     auth.sign(said, &mut bytes);
     let view = View::parse(&bytes).expect("what was signed is well formed");
     let advertisement = auth.verify(view).expect("what was signed is authentic");

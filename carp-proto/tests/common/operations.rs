@@ -16,10 +16,10 @@ use core::num::NonZeroU8;
 use core::time::Duration;
 
 use carp_proto::{
-    AddressCount, AdvBase, AdvSkew, Advertisement, Announcements, AtStart, Authenticator, Config,
-    CounterRule, Dialect, Event, Family, FreeBsd, Improvements, Input, Interface, Key, LEN,
-    OpenBsd, Output, Received, Refusal, ReplayPolicy, SendResult, Settings, Spacing, State,
-    TieOrder, UCarp, UnknownLink, Vhid, View, VirtualHost,
+    ADVERTISEMENT_LEN, AddressCount, AdvBase, AdvSkew, Advertisement, Announcements, AtStart,
+    Authenticator, Config, CounterRule, Dialect, Event, Family, FreeBsd, Improvements, Input,
+    Interface, Key, OpenBsd, Output, Received, Refusal, ReplayPolicy, SendResult, Settings,
+    Spacing, State, TieOrder, UCarp, UnknownLink, Vhid, View, VirtualHost,
 };
 
 type Machine = VirtualHost<Duration>;
@@ -215,7 +215,7 @@ fn heard(choices: &mut impl Choices) -> Received {
 /// The only way to an authentic advertisement is to sign and verify one.
 fn authentic(source: IpAddr, said: &Advertisement) -> Received {
     let auth = Authenticator::new(&Key::none(), vhid(), &[]);
-    let mut bytes = [0; LEN];
+    let mut bytes = [0; ADVERTISEMENT_LEN];
     auth.sign(said, &mut bytes);
     let view = View::parse(&bytes).expect("what was signed is well formed");
     Received {

@@ -30,7 +30,8 @@ down | early + due + advertise due + down4 due + down6 due + wake + better + bet
     better but demoted + worse and demoted, preempt + echo + cookie + unknown + no carrier +
     interface down + demote + demote more + demote negative + undemote + force INIT +
     force BACKUP + force MASTER + settings + sent + error + sent after errors + errors again +
-    no memory + number + source + shutdown | - | INIT
+    no memory + number + source | - | INIT
+down | shutdown | demote -240 (vhid removed) | INIT
 down | up | INIT -> BACKUP (initialization complete); demote -240 (interface up)
     | BACKUP down4 3.390625 down6 3.390625
 down | add address + remove address + remove IPv6 + remove IPv4 + same addresses | forget | INIT
@@ -609,7 +610,8 @@ new | early + due + advertise due + down4 due + down6 due + wake + better + bett
     demote + demote more + demote negative + undemote + force INIT + force BACKUP +
     force MASTER + settings + sent + error + sent after errors + errors again + no memory +
     number + source + shutdown | - | INIT
-new | unknown + no carrier + interface down | demote +240 (interface down) | INIT
+// Nobody suffers for a virtual host without addresses (CARP §4.4).
+new | unknown + no carrier + interface down | - | INIT
 new | add address + remove address + same addresses | INIT -> BACKUP (initialization complete)
     | BACKUP down4 3.390625 down6 3.390625
 new | remove IPv6 | INIT -> BACKUP (initialization complete) | BACKUP down4 3.390625
@@ -625,7 +627,8 @@ down | early + due + advertise due + down4 due + down6 due + wake + better + bet
     better but demoted + worse and demoted, preempt + echo + cookie + unknown + no carrier +
     interface down + demote + demote more + demote negative + undemote + force INIT +
     force BACKUP + force MASTER + settings + sent + error + sent after errors + errors again +
-    no memory + number + source + shutdown | - | INIT
+    no memory + number + source | - | INIT
+down | shutdown | demote -240 (vhid removed) | INIT
 down | up | INIT -> BACKUP (initialization complete); demote -240 (interface up)
     | BACKUP down4 3.390625 down6 3.390625
 down | add address + remove address + remove IPv6 + remove IPv4 + same addresses | forget | INIT
@@ -808,7 +811,8 @@ held | early + advertise due + down4 due + down6 due + bow-out + bow-out, preemp
     equal from 192.0.3.4 + equal from 192.0.1.6 + equal, preempt + worse while demoted +
     worse while demoted, preempt + better but demoted + cookie + interface down +
     force BACKUP + worse + worse, preempt + worse and demoted, preempt + worse over IPv6 +
-    as slow as patience + slower than patience + shutdown | - | INIT
+    as slow as patience + slower than patience | - | INIT
+held | shutdown | demote -240 (vhid removed) | INIT
 held | add address + remove address + remove IPv6 + remove IPv4 + same addresses | forget | INIT
 held | echo | refused advertisement from 192.0.2.5: it is an echo of our own | INIT
 held | up | INIT -> BACKUP (initialization complete); demote -240 (interface up)
@@ -849,6 +853,11 @@ pub(crate) const WITHOUT_RELEASE_ON_EVERY_EXIT: &str = r#"
 master | no address | MASTER -> INIT (hardware interface up); forget | INIT
 
 held | no address | MASTER -> INIT (hardware interface up); forget | INIT
+"#;
+
+/// What changes without `exact_demotion`.
+pub(crate) const WITHOUT_EXACT_DEMOTION: &str = r#"
+new | unknown + no carrier + interface down | demote +240 (interface down) | INIT
 "#;
 
 /// What changes without `drop_stale_timers`.
