@@ -903,7 +903,7 @@ fn main() -> ExitCode {
     assert_eq!(tests.len(), 107, "traces were added or lost");
     if let Some(directory) = std::env::var_os("CARP_TRACES") {
         let further = trials(Path::new(&directory), "further");
-        assert!(!further.is_empty(), "no traces in {}", directory.display());
+        assert!(!further.is_empty(), "no traces in {directory:?}");
         tests.extend(further);
     }
     libtest_mimic::run(&arguments, tests).exit_code()
