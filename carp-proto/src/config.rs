@@ -152,6 +152,10 @@ impl Settings {
         Interval::new(self.advbase, self.advskew)
     }
 
+    /// The greatest amount by which one reason demotes, in either direction; kernels take any
+    /// integer, and add up beyond what one holds.
+    pub const MAX_DEMOTION: i32 = 1_000_000;
+
     /// Checks that `dialect` allows these values.
     ///
     /// # Errors
@@ -160,6 +164,14 @@ impl Settings {
     pub fn validate(&self, dialect: Dialect) -> Result<(), ConfigError> {
         if self.advskew == AdvSkew::BOW_OUT {
             return Err(ConfigError::AdvSkew);
+        }
+        for (field, amount) in [
+            ("senderr_demotion", self.senderr_demotion),
+            ("ifdown_demotion", self.ifdown_demotion),
+        ] {
+            if !(-Self::MAX_DEMOTION..=Self::MAX_DEMOTION).contains(&amount) {
+                return Err(ConfigError::Demotion { field, amount });
+            }
         }
         match (dialect, self.advbase.get(), self.advskew.get()) {
             (Dialect::FreeBsd(_), 0, _) => Err(ConfigError::AdvBase),
@@ -179,6 +191,14 @@ pub enum ConfigError {
     /// 255 is kept for the bow-out.
     #[error("advskew 255 is outside 0..=254")]
     AdvSkew,
+    /// An amount exceeds [`Settings::MAX_DEMOTION`].
+    #[error("{field} of {amount} is outside -1000000..=1000000")]
+    Demotion {
+        /// The field.
+        field: &'static str,
+        /// What was asked for.
+        amount: i32,
+    },
     /// A time exceeds [`Config::MAX_WAIT`].
     #[error("{field} of {wait:?} where a year is the most")]
     TooLong {
@@ -277,6 +297,10 @@ pub enum ReplayPolicy {
     /// greater numbers than all others. Only for groups in which every host uses
     /// [`CounterRule::Increasing`] with a start that grows over reboots. Up to
     /// [`MAX_SOURCES`](crate::MAX_SOURCES) sources are told apart.
+    ///
+    /// The price: a host that is not known to a receiver yet, and has not heard the others, is
+    /// not heard either until it has. Where packets get through in one direction only, two
+    /// masters then last longer.
     ///
     /// What remains possible: an advertisement that its receivers have not seen yet can be
     /// held back, altered and delivered later; and our own can be sent to us as if from

@@ -333,6 +333,17 @@ fn for_ever_is_refused_instead_of_overflowing() {
 }
 
 #[test]
+fn a_demotion_beyond_all_measure_is_refused() {
+    let mut config = skewed(0);
+    config.settings.ifdown_demotion = i32::MAX;
+    let (field, amount) = ("ifdown_demotion", i32::MAX);
+    assert_eq!(
+        config.validate(),
+        Err(ConfigError::Demotion { field, amount })
+    );
+}
+
+#[test]
 fn an_interface_that_does_not_tell_its_carrier_is_used_by_default() {
     let mut config = skewed(0);
     config.interface = Interface::Unknown;

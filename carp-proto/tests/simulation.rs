@@ -399,9 +399,17 @@ impl World {
                 }
                 Output::Acquire => self.nodes[index].serves = true,
                 Output::Release => self.nodes[index].serves = false,
-                Output::Event(Event::Refused { refusal, .. }) => match refusal {
+                Output::Event(Event::Refused { refusal, received }) => match refusal {
                     Refusal::Echo => self.counts.echoes += 1,
-                    Refusal::Replay { .. } => self.counts.replays += 1,
+                    Refusal::Replay { .. } => {
+                        self.counts.replays += 1;
+                        // Who is refused is not heard: one that nobody knows yet, and that has
+                        // not heard the others either.
+                        let sender = received.and_then(|received| self.sender(received.source));
+                        if let Some(sender) = sender {
+                            self.disturbed[sender][index] = self.now;
+                        }
+                    }
                     _ => {}
                 },
                 Output::Event(Event::State { reason, .. }) => {
@@ -517,6 +525,15 @@ impl World {
                 );
             }
         }
+    }
+
+    /// The host that has this address.
+    fn sender(&self, source: IpAddr) -> Option<usize> {
+        let IpAddr::V4(source) = source else {
+            return None;
+        };
+        let index = usize::from(source.octets()[3]).checked_sub(1)?;
+        (index < self.nodes.len()).then_some(index)
     }
 
     /// Nothing a host sends or hears counts as undisturbed before now.

@@ -132,8 +132,8 @@ fn settings(choices: &mut impl Choices) -> Settings {
     settings.advbase = AdvBase::new(choices.one_of(&[1, 0, 2, 3, 254, 255]));
     settings.advskew = AdvSkew::from_wire(byte(choices));
     settings.preempt = choices.yes();
-    settings.senderr_demotion = choices.one_of(&[240, 0, 1, i32::MAX]);
-    settings.ifdown_demotion = choices.one_of(&[240, 0, 1, i32::MAX]);
+    settings.senderr_demotion = choices.one_of(&[240, 0, 1, Settings::MAX_DEMOTION]);
+    settings.ifdown_demotion = choices.one_of(&[240, 0, 1, Settings::MAX_DEMOTION]);
     settings
 }
 
@@ -410,6 +410,12 @@ impl Observed {
         let Some(mut late) = self.late.take() else {
             return;
         };
+        // In strict mode an own number that comes back is known by being no greater than the
+        // last one; a late machine has drawn fewer, which tells once they have wrapped to 0.
+        let strict = self.machine.config().replay == ReplayPolicy::Strict;
+        if strict && late.counter() > self.machine.counter() {
+            return;
+        }
         let facts = |machine: &Machine| {
             let waits = [Family::V4, Family::V6].map(|family| machine.master_down(family));
             let advertises = machine.next_advertisement();
