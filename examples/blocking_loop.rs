@@ -20,8 +20,8 @@ use std::thread;
 use std::time::Instant;
 
 use carp_proto::{
-    AddressCount, AdvSkew, Authenticator, Config, CounterRule, Input, Key, LEN, Output, Received,
-    SendResult, Vhid, View, VirtualHost,
+    ADVERTISEMENT_LEN, AddressCount, AdvSkew, Authenticator, Config, CounterRule, Input, Key,
+    Output, Received, SendResult, Vhid, View, VirtualHost,
 };
 
 /// An error that may cross from one thread to another.
@@ -76,7 +76,7 @@ fn run(
         while let Some(output) = machine.poll_output() {
             match output {
                 Output::Transmit(transmit) => {
-                    let mut bytes = [0; LEN];
+                    let mut bytes = [0; ADVERTISEMENT_LEN];
                     auth.sign(&transmit.advertisement, &mut bytes);
                     let result = match socket.send_to(&bytes, peer) {
                         Ok(_) => SendResult::Ok,
@@ -105,10 +105,17 @@ fn run(
         // first: after a pause of this thread, that decides who is master.
         let deadline = machine.poll_timeout().unwrap_or(end).min(end);
         let patience = deadline.saturating_sub(began.elapsed()).min(PATIENCE);
-        if let Some((len, from)) = receive(socket, patience, &mut buffer)? {
+        let mut read = receive(socket, patience, &mut buffer)?;
+        let now = began.elapsed();
+        if read.is_none() {
+            // Perhaps this process was stopped while it waited. What came before `now` is there
+            // by now, and what is due later than that has to wait for the next turn.
+            read = receive(socket, Duration::ZERO, &mut buffer)?;
+        }
+        if let Some((len, from)) = read {
             let bytes = buffer.get(..len).unwrap_or_default();
             match verify(&auth, peer, from, bytes) {
-                Ok(received) => machine.handle(began.elapsed(), Input::Advertisement(received)),
+                Ok(received) => machine.handle(now, Input::Advertisement(received)),
                 Err(reason) => say(began, name, &reason.to_string()),
             }
             packets_in_a_row += 1;
@@ -117,9 +124,9 @@ fn run(
             }
         }
         packets_in_a_row = 0;
-        machine.handle_timeout(began.elapsed());
-        if began.elapsed() >= end {
-            machine.handle(began.elapsed(), Input::Shutdown);
+        machine.handle_timeout(now);
+        if now >= end {
+            machine.handle(now, Input::Shutdown);
             ended = true;
         }
     }
@@ -142,15 +149,22 @@ fn verify(
     })
 }
 
-/// Waits for one packet; `None` if there is none in time.
+/// Waits for one packet, or only looks for one; `None` if there is none in time.
 fn receive(
     socket: &UdpSocket,
     patience: Duration,
     buffer: &mut [u8],
 ) -> io::Result<Option<(usize, SocketAddr)>> {
-    // Zero would mean for ever.
-    socket.set_read_timeout(Some(patience.max(Duration::from_micros(1))))?;
-    match socket.recv_from(buffer) {
+    let result = if patience.is_zero() {
+        socket.set_nonblocking(true)?;
+        let result = socket.recv_from(buffer);
+        socket.set_nonblocking(false)?;
+        result
+    } else {
+        socket.set_read_timeout(Some(patience))?;
+        socket.recv_from(buffer)
+    };
+    match result {
         Ok(read) => Ok(Some(read)),
         Err(error) => match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => {

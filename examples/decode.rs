@@ -4,8 +4,8 @@
 //!     tcpdump -x proto 112 | cargo run --example decode -- -
 //!     cargo run --example decode -- capture.pcap --pass secret --addr 192.0.2.1
 //!
-//! Takes hex digits, the output of tcpdump, xxd or hexdump, or a pcap file, from Ethernet
-//! frames down to bare advertisements. Told the key and the shared addresses of a host, it says
+//! Takes hex digits, the output of `tcpdump -x`, `tcpdump -xx`, `xxd`, `hexdump -C` or
+//! `od -A x -t x1`, or a pcap file, from Ethernet frames down to bare advertisements. Told the key and the shared addresses of a host, it says
 //! whether that host would accept the packets; if not, it tries the mistakes that are usual, and
 //! names the one that explains the packet. Without arguments it shows a sample.
 
@@ -28,9 +28,15 @@ type Result<T> = core::result::Result<T, Box<dyn Error>>;
 const SAMPLE: &str = "45e0003800004000ff70d860c0000202e00000122101000700017e1e0123456789abcdef\
     08ba7693f61e8b926873518e0350be85e1786463";
 
+/// How files of the pcapng format begin.
+const PCAPNG: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
+
 /// Prints what is in CARP packets, and why they do not authenticate.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(
+    version,
+    about = "Prints what is in CARP packets, and why they do not authenticate."
+)]
 pub(crate) struct Options {
     /// Hex digits, a file of them, or a pcap file; `-` reads standard input
     packets: Option<String>,
@@ -67,7 +73,9 @@ pub(crate) fn run(mut options: Options, out: &mut dyn Write) -> Result<()> {
             io::stdin().lock().read_to_end(&mut input)?;
             input
         }
-        Some(path) if Path::new(path).is_file() => fs::read(path)?,
+        Some(path) if Path::new(path).is_file() || is_path(path) => {
+            fs::read(path).map_err(|error| format!("cannot read {path}: {error}"))?
+        }
         Some(digits) => digits.into(),
         None => {
             writeln!(out, "No packets given; this is a sample, checked with")?;
@@ -83,15 +91,25 @@ pub(crate) fn run(mut options: Options, out: &mut dyn Write) -> Result<()> {
         let [a, b, c, d] = *start;
         magics.contains(start) || magics.contains(&[d, c, b, a])
     });
-    if is_pcap {
+    if input.starts_with(&PCAPNG) {
+        Err("pcapng is not understood; convert it with editcap -F pcap".into())
+    } else if is_pcap {
         each_of_pcap(&options, &input, out)
     } else {
         each_of_hex(&options, &input, out)
     }
 }
 
+/// Whether an argument names a file, be it there or not: a dump has neither dots nor slashes but
+/// in the text beside the digits, and that has spaces before it.
+fn is_path(argument: &str) -> bool {
+    let start = argument.split_whitespace().next().unwrap_or_default();
+    start.contains(['/', '.']) && !argument.contains('\n')
+}
+
 fn each_of_pcap(options: &Options, input: &[u8], out: &mut dyn Write) -> Result<()> {
-    let mut reader = PcapReader::new(input)?;
+    let mut reader =
+        PcapReader::new(input).map_err(|error| format!("no readable pcap header: {error}"))?;
     let link = reader.header().datalink;
     let mut first = None;
     let mut others = 0;
@@ -146,12 +164,22 @@ fn each_of_hex(options: &Options, input: &[u8], out: &mut dyn Write) -> Result<(
     let text = core::str::from_utf8(input).map_err(|_| "neither pcap nor hex digits")?;
     let mut packet = Vec::new();
     let mut packets = Vec::new();
+    let mut has_offsets = false;
     for line in text.lines().chain([""]) {
         if begins_packet(line) && !packet.is_empty() {
             packets.push(core::mem::take(&mut packet));
         }
-        if !is_headline(line) {
-            packet.extend(hex(digits_of(line))?);
+        match split_offset(line) {
+            Some((_, digits)) => {
+                has_offsets = true;
+                packet.extend(hex(digits)?);
+            }
+            None if has_offsets && line.trim() == "*" => {
+                return Err("rows are left out; dump again with -v".into());
+            }
+            // A headline, or the offset of the end.
+            None if has_offsets || is_headline(line) => {}
+            None => packet.extend(hex(line)?),
         }
     }
     if packets.is_empty() {
@@ -188,14 +216,10 @@ fn each_of_hex(options: &Options, input: &[u8], out: &mut dyn Write) -> Result<(
 
 /// Whether what came before is a packet of its own: an empty line, or an offset of 0.
 fn begins_packet(line: &str) -> bool {
-    let line = line.trim();
-    let offset = line.split_whitespace().next().unwrap_or_default();
-    let is_zero = offset
-        .trim_matches(|c| matches!(c, '0' | 'x' | ':'))
-        .is_empty();
-    line.is_empty()
+    let is_zero = |offset: &str| offset.bytes().all(|digit| digit == b'0');
+    line.trim().is_empty()
         || is_headline(line)
-        || (offset.ends_with(':') || line.ends_with('|')) && is_zero
+        || split_offset(line).is_some_and(|(offset, _)| is_zero(offset))
 }
 
 /// The line above each packet of tcpdump begins with a time of day.
@@ -204,21 +228,32 @@ fn is_headline(line: &str) -> bool {
     matches!(start.as_slice(), [_, _, ':', _, _, ':', _, _, '.'])
 }
 
-/// A line without offset and text.
-fn digits_of(line: &str) -> &str {
-    let line = line.trim();
-    match line.split_once(char::is_whitespace) {
+/// The offset at the begin of a line, and the digits after it without the text beside them.
+fn split_offset(line: &str) -> Option<(&str, &str)> {
+    let (offset, rest) = line.trim().split_once(char::is_whitespace)?;
+    let (digits, is_marked) = match offset.strip_suffix(':') {
         // xxd and tcpdump: "0000: 4500 0038  E..8"
-        Some((offset, rest)) if offset.ends_with(':') => {
-            let rest = rest.trim_start();
-            rest.split_once("  ").map_or(rest, |(digits, _)| digits)
-        }
-        // hexdump -C: "00000000  45 00 00 38  |E..8|"
-        Some((_, rest)) if line.ends_with('|') => {
-            rest.split_once('|').map_or(rest, |(digits, _)| digits)
-        }
-        _ => line,
-    }
+        Some(offset) => (offset, true),
+        // hexdump -C and od -A x: "00000000  45 00 00 38  |E..8|", "000000 45 00 00 38"
+        None => (offset, false),
+    };
+    let number = digits.strip_prefix("0x").unwrap_or(digits);
+    let is_hex = !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_hexdigit());
+    // Bytes have two digits, or four in pairs, an offset has more, or a colon.
+    let rest = rest.trim_start();
+    let is_offset = is_hex && (is_marked || number.len() >= 6 && has_single_bytes(rest));
+    let digits = if is_marked {
+        rest.split_once("  ").map_or(rest, |(digits, _)| digits)
+    } else {
+        rest.split_once('|').map_or(rest, |(digits, _)| digits)
+    };
+    is_offset.then_some((number, digits))
+}
+
+/// Whether the digits come byte by byte.
+fn has_single_bytes(digits: &str) -> bool {
+    let first = digits.split_whitespace().next().unwrap_or_default();
+    first.len() == 2
 }
 
 fn hex(text: &str) -> Result<Vec<u8>> {
@@ -300,7 +335,10 @@ fn tell(options: &Options, packet: &Datagram<'_>, out: &mut dyn Write) -> io::Re
             "    unusual: type {kind}, authlen {authlen}, where 1 and 7 are expected"
         )?;
     }
-    let extra = packet.payload.len().saturating_sub(carp_proto::LEN);
+    let extra = packet
+        .payload
+        .len()
+        .saturating_sub(carp_proto::ADVERTISEMENT_LEN);
     if extra > 0 {
         writeln!(out, "    {extra} bytes follow, which are ignored")?;
     }

@@ -132,6 +132,11 @@ fn a_dump_may_have_any_usual_form() {
         rows(" ", &|at, row| {
             format!("{at:08x}  {row}  |E..8..@..p......|")
         }),
+        // hexdump -C and od end with the offset of the end.
+        rows(" ", &|at, row| {
+            format!("{at:08x}  {row}  |E..8..@..p......|")
+        }) + "00000038",
+        rows(" ", &|at, row| format!("{at:06x} {row}")) + "000038\n",
     ] {
         let text = decode(&[&dump]).unwrap();
         assert!(
@@ -186,20 +191,47 @@ fn garbage_is_refused_politely() {
             .contains("--addr")
     );
 
-    // Captures that end anywhere, and any bytes at all.
+    assert_eq!(
+        decode(&["00000000  45 00  |E.|\n*\n00000040"]).unwrap_err(),
+        "rows are left out; dump again with -v"
+    );
+    for missing in ["captures/missing", "missing.pcap"] {
+        let error = decode(&[missing]).unwrap_err();
+        assert!(
+            error.starts_with(&format!("cannot read {missing}: ")),
+            "{error}"
+        );
+    }
+    let help = decode(&["--help"]).unwrap_err();
+    assert!(help.starts_with("Prints what is in CARP packets"), "{help}");
+}
+
+#[test]
+fn captures_that_cannot_be_read_are_refused_with_a_reason() {
     let file = std::env::temp_dir().join(format!("decode-test-{}", std::process::id()));
     let whole = fs::read(&captures()[0]).unwrap();
     let garbage: Vec<u8> = (0..=255).cycle().take(1_000).collect();
-    for bytes in [
-        &whole[..10],
-        &whole[..24],
-        &whole[..30],
-        &whole[..whole.len() - 1],
-        &garbage,
+    let pcapng = [0x0a, 0x0d, 0x0d, 0x0a, 0, 0, 0, 0];
+    for (bytes, reason) in [
+        (&whole[..10], "no readable pcap header: Error reading bytes"),
+        (&whole[..30], "after packet 0: Error reading bytes"),
+        (
+            &whole[..whole.len() - 1],
+            "after packet 15: Error reading bytes",
+        ),
+        (&garbage, "neither pcap nor hex digits"),
+        (
+            &pcapng,
+            "pcapng is not understood; convert it with editcap -F pcap",
+        ),
     ] {
         fs::write(&file, bytes).unwrap();
-        let _ = decode(&[file.to_str().unwrap()]);
+        let error = decode(&[file.to_str().unwrap()]).unwrap_err();
+        assert_eq!(error, reason);
     }
+    fs::write(&file, &whole[..24]).unwrap();
+    let empty = decode(&[file.to_str().unwrap()]).unwrap();
+    assert_eq!(empty, "0 packets, 0 of other protocols\n");
     fs::remove_file(&file).unwrap();
 }
 

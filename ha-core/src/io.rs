@@ -26,6 +26,7 @@ mod event;
 mod transport;
 mod udp;
 
+pub use async_trait::async_trait;
 pub use clock::increasing_from_clock;
 pub use driver::{
     CommandError, Driver, DriverError, Handle, HostId, HostStatus, Limits, MAX_DEMOTIONS,

@@ -13,10 +13,10 @@ mod memory;
 use core::future::Future;
 use core::time::Duration;
 
-use ha_core::carp_proto::{self, AdvBase, Interface, Reason, Settings, State, Vhid};
+use ha_core::carp_proto::{self, AdvBase, Interface, Reason, ReplayPolicy, Settings, State, Vhid};
 use ha_core::io::{
-    CommandError, DemotionCause, Driver, DriverError, Event, EventKind, Events, Handle, HostId,
-    Limits, MAX_DEMOTIONS, PACKETS_PER_TURN, SetupError,
+    CommandError, DemotionCause, Driver, DriverError, Effect, Event, EventKind, Events, Handle,
+    HostId, Limits, MAX_DEMOTIONS, PACKETS_PER_TURN, Setup, SetupError,
 };
 use memory::{BOW_OUT, Network, Notes, Said, advertisement, config, setup};
 use tokio::task::JoinHandle;
@@ -159,7 +159,8 @@ async fn a_shutdown_releases_then_bows_out_and_a_backup_takes_over_at_once() {
         first.handle.status().await.unwrap_err(),
         CommandError::Ended
     );
-    assert_eq!(first.handle.shutdown().await, Ok(()));
+    assert!(first.handle.events().next().await.is_none());
+    assert_eq!(first.handle.shutdown().await, Err(DriverError::Ended));
 }
 
 #[tokio::test(start_paused = true)]
@@ -275,7 +276,7 @@ async fn a_slow_effect_does_not_delay_advertisements() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_effect_that_takes_too_long_is_stopped_and_told() {
+async fn an_effect_that_takes_too_long_is_stopped_told_and_tried_again() {
     let network = Network::default();
     let notes = Notes::slow_to_acquire(60 * SECOND);
     let mut node = Node::start(&network, 0, &notes);
@@ -290,15 +291,231 @@ async fn an_effect_that_takes_too_long_is_stopped_and_told() {
         (at - master, &*text),
         (10 * SECOND, "vhid 1: acquire failed: timed out")
     );
+    // What is not served is not announced.
+    let again = node
+        .event(|event| matches!(event.kind, EventKind::Failed { .. }).then_some(event.at))
+        .await;
+    assert_eq!(again - at, 11 * SECOND);
+    assert!(notes.done().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_acquire_that_fails_is_tried_again_and_only_then_announced() {
+    let (network, notes) = (Network::default(), Notes::default());
+    notes.fail(Some("acquire"));
+    let mut node = Node::start(&network, 0, &notes);
+    let (master, _) = node.becomes(State::Master).await;
+    sleep(SECOND * 9 / 2).await;
+    assert!(notes.done().is_empty());
+    let host = node.handle.status().await.unwrap().hosts.remove(0);
+    assert_eq!(
+        (host.state, host.serving, host.failed, host.pending_effects),
+        (State::Master, None, Some(Effect::Acquire), 2)
+    );
+
+    assert_eq!(notes.fail(None), 5);
+    sleep(SECOND).await;
+    assert_eq!(notes.done(), ["acquire", "announce"]);
+    assert_eq!(notes.when("announce"), Some(master + 5 * SECOND));
+    let host = node.handle.status().await.unwrap().hosts.remove(0);
+    assert_eq!(
+        (host.serving.as_deref(), host.failed, host.pending_effects),
+        (Some(&[memory::SHARED][..]), None, 0)
+    );
+
+    // Whatever fails, a later decision takes its place.
+    notes.fail(Some("acquire"));
+    let both = [memory::SHARED, "192.0.2.2".parse().unwrap()];
+    node.handle.set_addresses(node.host, &both).await.unwrap();
+    sleep(SECOND / 2).await;
+    node.handle.force(node.host, State::Backup).await.unwrap();
     settle().await;
-    assert_eq!(notes.done().first(), Some(&"announce"));
+    assert_eq!(notes.done().last(), Some(&"release"));
+    assert_eq!(notes.fail(None), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_fails_is_tried_again_before_a_bow_out() {
+    let (network, notes) = (Network::default(), Notes::default());
+    let mut node = Node::start(&network, 0, &notes);
+    node.becomes(State::Master).await;
+    notes.fail(Some("release"));
+    node.handle.force(node.host, State::Backup).await.unwrap();
+    sleep(SECOND * 3 / 2).await;
+    let host = node.handle.status().await.unwrap().hosts.remove(0);
+    assert_eq!(host.failed, Some(Effect::Release));
+    assert_eq!(host.serving.as_deref(), Some(&[memory::SHARED][..]));
+    assert_eq!(bow_outs(&network), 0);
+    assert_eq!(notes.fail(None), 2);
+    sleep(SECOND).await;
+    assert_eq!(bow_outs(&network), 2);
+    assert_eq!(
+        node.handle.status().await.unwrap().hosts[0]
+            .serving
+            .as_deref(),
+        None
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_says_what_is_not_released_and_bows_out_all_the_same() {
+    let not_released = Err(DriverError::NotReleased { hosts: 1 });
+    let (network, notes) = (Network::default(), Notes::default());
+    let mut node = Node::start(&network, 0, &notes);
+    let (master, _) = node.becomes(State::Master).await;
+    notes.fail(Some("release"));
+    assert_eq!(node.handle.shutdown().await, not_released);
+    assert_eq!(node.run.await.unwrap(), not_released);
+    assert_eq!(notes.fail(None), 5);
+    assert!(network.sent(0).ends_with(&[(master, BOW_OUT); 2]));
+
+    // One that succeeds in time is as good as any.
+    let (network, notes) = (Network::default(), Notes::default());
+    let mut node = Node::start(&network, 0, &notes);
+    node.becomes(State::Master).await;
+    notes.fail(Some("release"));
+    let handle = node.handle.clone();
+    let shutdown = tokio::spawn(async move { handle.shutdown().await });
+    settle().await;
+    assert_eq!(notes.fail(None), 1);
+    assert_eq!(shutdown.await.unwrap(), Ok(()));
+    assert_eq!(notes.done().last(), Some(&"release"));
+
+    // Nobody is left to try again.
+    let (network, mut notes) = (Network::default(), Notes::default());
+    notes.panics = Some("release");
+    let mut node = Node::start(&network, 0, &notes);
+    let (master, _) = node.becomes(State::Master).await;
+    assert_eq!(node.handle.shutdown().await, not_released);
+    assert_eq!(master.elapsed(), Duration::ZERO);
+    assert_eq!(bow_outs(&network), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_crashed_is_not_said_to_be_shut_down() {
+    let network = Network::default();
+    let node = Node::start(&network, 0, &Notes::default());
+    settle().await;
+    node.run.abort();
+    settle().await;
+    assert_eq!(node.handle.shutdown().await, Err(DriverError::Ended));
+}
+
+/// Starts a host of this replay policy, whose releases take a second, and makes it master after
+/// it has heard `advertisement(1, 100)`.
+async fn master_that_heard(network: &Network, replay: ReplayPolicy) -> Node {
+    let mut driver = Driver::default();
+    let segment = driver.add_segment(network.port());
+    let mut config = config(1, 0);
+    config.replay = replay;
+    let notes = Notes::slow_to_release(SECOND);
+    let setup = Setup::new(config, memory::key(), &[memory::SHARED], notes);
+    let host = driver.add(segment, setup).unwrap();
+    let (handle, events) = (driver.handle(), driver.events());
+    let node = Node {
+        handle,
+        events,
+        host,
+        run: tokio::spawn(driver.run()),
+    };
+    settle().await;
+    network.deliver(0, &advertisement(1, 100));
+    settle().await;
+    node.handle.force(host, State::Master).await.unwrap();
+    settle().await;
+    node
+}
+
+/// How many bow-outs the first host of a network has sent.
+fn bow_outs(network: &Network) -> usize {
+    let sent = network.sent(0);
+    sent.iter().filter(|(_, said)| *said == BOW_OUT).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_does_not_take_the_place_of_a_successor() {
+    for is_shutdown in [false, true] {
+        let network = Network::default();
+        let node = master_that_heard(&network, ReplayPolicy::Strict).await;
+        let handle = node.handle.clone();
+        let leaving = tokio::spawn(async move {
+            if is_shutdown {
+                handle.shutdown().await.unwrap();
+            } else {
+                handle.force(node.host, State::Backup).await.unwrap();
+            }
+        });
+        settle().await;
+        network.deliver(0, &advertisement(1, 100));
+        sleep(2 * SECOND).await;
+        leaving.await.unwrap();
+        assert_eq!(bow_outs(&network), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebody_elses_bow_out_does_not_take_the_place_of_a_successor() {
+    let network = Network::default();
+    let node = master_that_heard(&network, ReplayPolicy::Accept).await;
+    let handle = node.handle.clone();
+    let leaving = tokio::spawn(async move { handle.shutdown().await });
+    settle().await;
+    network.deliver(0, &memory::bow_out(1 << 40));
+    settle().await;
+    assert_eq!(bow_outs(&network), 0, "it still releases");
+    leaving.await.unwrap().unwrap();
+    assert_eq!(bow_outs(&network), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_are_told_once_a_second_and_counted_always() {
+    let network = Network::default();
+    let mut node = master_that_heard(&network, ReplayPolicy::Strict).await;
+    node.becomes(State::Master).await;
+    for _ in 0..1_000 {
+        network.deliver(0, &advertisement(1, 100));
+    }
+    sleep(SECOND / 2).await;
+    assert_eq!(node.handle.status().await.unwrap().stats().replay, 1_000);
+    node.handle.shutdown().await.unwrap();
+    let mut refusals = 0;
+    while let Some(event) = node.events.next().await {
+        refusals += u32::from(event.to_string().contains("refused"));
+    }
+    assert_eq!((refusals, node.events.lost()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn identities_of_another_driver_are_refused() {
+    let network = Network::default();
+    let (node, other) = (
+        Node::start(&network, 0, &Notes::default()),
+        Node::start(&network, 0, &Notes::default()),
+    );
+    assert_ne!(node.host, other.host);
+    let unknown = Err(CommandError::Unknown);
+    let handle = &node.handle;
+    assert_eq!(handle.force(other.host, State::Master).await, unknown);
+    assert_eq!(handle.set_addresses(other.host, &[]).await, unknown);
+    let settings = Settings::default();
+    assert_eq!(handle.set_settings(other.host, settings).await, unknown);
+    let segment = other.handle.status().await.unwrap().segments[0].segment;
+    let refused = handle.set_interface(segment, Interface::Down).await;
+    assert_eq!(refused, unknown);
+    let refused = Driver::default().add(segment, setup(2, 0, &Notes::default()));
+    assert_eq!(refused, Err(SetupError::UnknownSegment));
+
+    let mut one = Driver::default();
+    one.add_segment(network.port());
+    let refused = one.add(segment, setup(2, 0, &Notes::default()));
+    assert_eq!(refused, Err(SetupError::UnknownSegment));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_host_whose_effects_panic_takes_part_no_longer() {
     let network = Network::default();
     let mut notes = Notes::default();
-    notes.panics = true;
+    notes.panics = Some("acquire");
     let mut node = Node::start(&network, 0, &notes);
     let (at, _) = node.becomes(State::Master).await;
     node.event(|event| matches!(event.kind, EventKind::Panicked { .. }).then_some(()))
@@ -307,7 +524,11 @@ async fn a_host_whose_effects_panic_takes_part_no_longer() {
     let (lost, reason) = node.becomes(State::Init).await;
     assert_eq!((lost, reason), (at, Reason::HardwareDown));
     assert_eq!(node.handle.status().await.unwrap().demotion, 240);
-    node.handle.shutdown().await.unwrap();
+    // What it had acquired nobody knows.
+    assert_eq!(
+        node.handle.shutdown().await,
+        Err(DriverError::NotReleased { hosts: 1 })
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -550,14 +771,14 @@ async fn impossible_virtual_hosts_are_refused() {
 
     let mut bad = config(2, 0);
     bad.settings.advbase = AdvBase::new(0);
-    let bad = ha_core::io::Setup::new(bad, memory::key(), &[memory::SHARED], notes.clone());
+    let bad = Setup::new(bad, memory::key(), &[memory::SHARED], notes.clone());
     assert!(matches!(
         driver.add(segment, bad),
         Err(SetupError::Config(_))
     ));
 
     let v6 = ["2001:db8::1".parse().unwrap()];
-    let v6 = ha_core::io::Setup::new(config(2, 0), memory::key(), &v6, notes.clone());
+    let v6 = Setup::new(config(2, 0), memory::key(), &v6, notes.clone());
     let family = carp_proto::Family::V6;
     assert_eq!(driver.add(segment, v6), Err(SetupError::Family { family }));
 

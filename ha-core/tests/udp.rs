@@ -9,12 +9,12 @@
 )]
 
 use core::future::poll_fn;
-use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::task::Poll;
 use core::time::Duration;
 use std::net::UdpSocket;
 
-use ha_core::carp_proto::{Family, LEN, TTL};
+use ha_core::carp_proto::{ADVERTISEMENT_LEN, Family, TTL};
 use ha_core::io::{Transport, UdpError, UdpTransport};
 use tokio::time::timeout;
 
@@ -53,7 +53,7 @@ async fn peers_hear_each_other_and_not_themselves() {
     assert_eq!(a.peers().count(), 2);
     assert!(a.carries(Family::V4) && !a.carries(Family::V6));
 
-    let (one, two) = ([1; LEN], [2; LEN]);
+    let (one, two) = ([1; ADVERTISEMENT_LEN], [2; ADVERTISEMENT_LEN]);
     a.try_send(Family::V4, &one).unwrap();
     a.try_send(Family::V4, &two).unwrap();
     for other in [&mut b, &mut c] {
@@ -71,7 +71,7 @@ async fn strangers_are_dropped_and_counted() {
     let mut transport = UdpTransport::bind(&[LOOPBACK.parse().unwrap()], &[peer]).unwrap();
     let local = transport.local().next().unwrap();
     let stranger = UdpSocket::bind(LOOPBACK).unwrap();
-    stranger.send_to(&[3; LEN], local).unwrap();
+    stranger.send_to(&[3; ADVERTISEMENT_LEN], local).unwrap();
     assert_eq!(receive(&mut transport).await, None);
     assert_eq!(transport.strangers(), 1);
     assert_eq!(transport.echoes(), 0);
@@ -95,7 +95,7 @@ async fn a_packet_is_found_without_the_runtime_having_noticed() {
     let mut transport = UdpTransport::bind(&peers[..1], &peers).unwrap();
     assert!(is_empty(&mut transport).await);
     let peer = UdpSocket::bind(peers[1]).unwrap();
-    peer.send_to(&[7; LEN], peers[0]).unwrap();
+    peer.send_to(&[7; ADVERTISEMENT_LEN], peers[0]).unwrap();
     // Not a single turn of the runtime in between.
     assert!(!is_empty(&mut transport).await);
 }
@@ -105,10 +105,16 @@ async fn a_peer_that_is_away_is_no_send_error() {
     let peers = [free(LOOPBACK), free(LOOPBACK)];
     let mut transport = UdpTransport::bind(&peers[..1], &peers).unwrap();
     for _ in 0..10 {
-        transport.try_send(Family::V4, &[1; LEN]).unwrap();
+        transport
+            .try_send(Family::V4, &[1; ADVERTISEMENT_LEN])
+            .unwrap();
     }
     assert!(is_empty(&mut transport).await);
-    assert!(transport.try_send(Family::V6, &[1; LEN]).is_err());
+    assert!(
+        transport
+            .try_send(Family::V6, &[1; ADVERTISEMENT_LEN])
+            .is_err()
+    );
 }
 
 #[tokio::test]
@@ -124,15 +130,15 @@ async fn each_family_has_its_own_socket() {
     let peers = [left[0], left[1], right[0], right[1]];
     let mut a = UdpTransport::bind(&left, &peers).unwrap();
     let mut b = UdpTransport::bind(&right, &peers).unwrap();
-    a.try_send(Family::V6, &[6; LEN]).unwrap();
+    a.try_send(Family::V6, &[6; ADVERTISEMENT_LEN]).unwrap();
     assert_eq!(
         receive(&mut b).await,
-        Some((left[1].ip(), TTL, vec![6; LEN]))
+        Some((left[1].ip(), TTL, vec![6; ADVERTISEMENT_LEN]))
     );
-    a.try_send(Family::V4, &[4; LEN]).unwrap();
+    a.try_send(Family::V4, &[4; ADVERTISEMENT_LEN]).unwrap();
     assert_eq!(
         receive(&mut b).await,
-        Some((left[0].ip(), TTL, vec![4; LEN]))
+        Some((left[0].ip(), TTL, vec![4; ADVERTISEMENT_LEN]))
     );
 }
 
@@ -146,6 +152,17 @@ async fn an_own_address_that_peers_share_is_not_given_out() {
     assert_eq!(shared.source(Family::V4), None);
     let wildcard = UdpTransport::bind(&["0.0.0.0:0".parse().unwrap()], &elsewhere).unwrap();
     assert_eq!(wildcard.source(Family::V4), None);
+}
+
+#[tokio::test]
+async fn a_wildcard_address_knows_itself_among_the_peers() {
+    let own = free(LOOPBACK);
+    let any: SocketAddr = (Ipv4Addr::UNSPECIFIED, own.port()).into();
+    let elsewhere: SocketAddr = (Ipv4Addr::new(192, 0, 2, 7), own.port()).into();
+    let neighbour = free(LOOPBACK);
+    let transport = UdpTransport::bind(&[any], &[own, elsewhere, neighbour]).unwrap();
+    let peers: Vec<_> = transport.peers().collect();
+    assert_eq!(peers, [elsewhere, neighbour]);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod demotion;
 mod engine;
+mod gate;
 mod handle;
 mod host;
 mod segment;
@@ -34,23 +35,30 @@ use super::transport::Transport;
 /// How many commands wait to be carried out before those who give them have to.
 const COMMANDS: usize = 32;
 
-/// Names a virtual host of a driver.
+/// Names a virtual host of a driver. Other drivers refuse it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct HostId(usize);
+pub struct HostId {
+    driver: usize,
+    index: usize,
+}
 
 impl fmt::Display for HostId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.index.fmt(f)
     }
 }
 
-/// Names a segment of a driver: a network in which each vhid stands for one group.
+/// Names a segment of a driver: a network in which each vhid stands for one group. Other
+/// drivers refuse it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct SegmentId(usize);
+pub struct SegmentId {
+    driver: usize,
+    index: usize,
+}
 
 impl fmt::Display for SegmentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.index.fmt(f)
     }
 }
 
@@ -166,6 +174,18 @@ pub enum DriverError {
         /// How many virtual hosts have such effects.
         hosts: usize,
     },
+    /// All that could be done is done, but addresses could not be released, and may still be
+    /// served. The hosts have bowed out all the same: their successors may find the addresses
+    /// taken.
+    #[error("{hosts} virtual hosts could not release their addresses")]
+    NotReleased {
+        /// How many virtual hosts have such addresses.
+        hosts: usize,
+    },
+    /// The driver had ended before, by a crash or an earlier shutdown. After a crash, what it
+    /// served may still be served.
+    #[error("the driver has ended already")]
+    Ended,
 }
 
 /// Runs virtual hosts: reads packets, keeps time, sends advertisements, and has the effects
@@ -178,11 +198,14 @@ pub enum DriverError {
 ///   master's advertisement waits to be read; a flood does not keep the timers from firing.
 /// - **Effects do not hold up the protocol.** They run in tasks of their own ([`Effects`]).
 ///   The one thing that waits for them is a bow-out: it is sent when the addresses are
-///   released, so that a successor does not find them taken.
+///   released, so that a successor does not find them taken. If that fails, only a
+///   [shutdown](Handle::shutdown) bows out all the same.
+/// - **The role is served, or it is said that it is not.** An `acquire` or `release` that
+///   fails is tried again every second, and [`HostStatus`] tells.
 /// - **One demotion level.** What one virtual host notices, and what the operator says by
 ///   [`Handle::demote`], demotes all of them.
-/// - **Everything is bounded**: commands, events, effects that wait, packets read in a row. In
-///   its steady state it allocates nothing.
+/// - **Everything is bounded**: commands, events, effects that wait, packets read in a row.
+///   Packets and timers allocate nothing; effects, changes and questions do.
 ///
 /// # Example
 ///
@@ -190,7 +213,7 @@ pub enum DriverError {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # struct Log;
-/// # #[async_trait::async_trait]
+/// # #[ha_core::io::async_trait]
 /// # impl ha_core::io::Effects for Log {
 /// #     async fn acquire(&mut self, _: &ha_core::io::Service) -> std::io::Result<()> { Ok(()) }
 /// #     async fn release(&mut self, _: &ha_core::io::Service) -> std::io::Result<()> { Ok(()) }
@@ -238,11 +261,11 @@ impl Driver {
         // The channel panics on 0 and on what cannot be rounded up to a power of two.
         let (events, receiver) = broadcast::channel(limits.events.clamp(1, 1 << 20));
         Self {
+            handle: Handle::new(sender, events.downgrade()),
             engine: Engine::new(events),
             limits,
             effects: Vec::new(),
             commands,
-            handle: Handle::new(sender),
             events: Events::new(receiver),
         }
     }
@@ -293,7 +316,7 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// [`DriverError`].
+    /// [`DriverError::NotReleased`] and [`DriverError::Unfinished`], as the shutdown.
     pub async fn run(self) -> Result<(), DriverError> {
         let Self {
             mut engine,
@@ -324,6 +347,7 @@ impl Driver {
             }
             tokio::select! {
                 biased;
+                Some(report) = reports.recv() => engine.on_report(clock::now(), report),
                 command = commands.recv(), if commanded => match command {
                     Some(Command::Change(change, reply)) => {
                         // Whoever asked may be gone, here and below.
@@ -338,20 +362,23 @@ impl Driver {
                     }
                     None => commanded = false,
                 },
-                Some(report) = reports.recv() => engine.on_report(clock::now(), report),
-                () = poll_fn(|cx| engine.poll_packets(cx)) => {}
+                () = poll_fn(|cx| engine.poll_packets(cx, clock::now())) => {}
                 () = alarm.as_mut(), if deadline.is_some() => {}
                 () = ready(()), if backlog => {}
             }
-            // Packets before timers, and timers after every packet.
+            // Packets before timers, and timers after every packet. A timer that is due only by
+            // now is for the next turn: this one may not have read what came before it.
+            let now = clock::now();
             poll_fn(|cx| {
-                let _ = engine.poll_packets(cx);
+                let _ = engine.poll_packets(cx, now);
                 Poll::Ready(())
             })
             .await;
-            engine.on_time(clock::now());
+            engine.on_time(now);
         }
         let result = engine.result();
+        // Whoever waits for the end may want to bind the same ports.
+        drop((engine, tasks, reports));
         for reply in shutdowns {
             let _ = reply.send(result);
         }

@@ -11,9 +11,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use carp_proto::{Family, Vhid};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::HostId;
 use super::clock;
+
+/// How long an effect that failed is left alone.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// How this machine serves the shared addresses of one virtual host.
 ///
@@ -25,16 +29,19 @@ use super::clock;
 /// an `acquire`.
 ///
 /// An effect that exceeds [`Limits::effect`](super::Limits::effect) is dropped where it waits,
-/// and counts as failed. Code that blocks must go to
-/// [`spawn_blocking`](tokio::task::spawn_blocking).
+/// and counts as failed. An `acquire` or `release` that failed is tried again after a second,
+/// until it succeeds or a later decision takes its place; meanwhile nothing is announced.
 ///
-/// The trait is meant for the attribute of the crate `async-trait`:
+/// Code that blocks must go to [`spawn_blocking`](tokio::task::spawn_blocking), and must bound
+/// itself below that limit: nothing stops a blocking thread, so one that outlives its effect
+/// goes on beside the next one, and may undo it.
+///
+/// The trait is meant for the attribute of the crate `async-trait`, which is found here as well:
 ///
 /// ```
 /// use std::io;
-/// use async_trait::async_trait;
 /// use ha_core::carp_proto::Family;
-/// use ha_core::io::{Effects, Service};
+/// use ha_core::io::{Effects, Service, async_trait};
 ///
 /// struct Log;
 ///
@@ -63,7 +70,8 @@ pub trait Effects: Send {
     ///
     /// # Errors
     ///
-    /// Whatever prevents it. The driver tells about it in an event; the role is kept.
+    /// Whatever prevents it. The driver tells about it in an event and tries again after a
+    /// second; the role is kept.
     async fn acquire(&mut self, service: &Service) -> io::Result<()>;
 
     /// Ceases to serve the addresses.
@@ -77,7 +85,7 @@ pub trait Effects: Send {
     ///
     /// # Errors
     ///
-    /// As for [`acquire`](Self::acquire).
+    /// Whatever prevents it. The driver tells about it in an event.
     async fn announce(&mut self, service: &Service, family: Family) -> io::Result<()>;
 }
 
@@ -119,6 +127,9 @@ impl fmt::Display for Effect {
 pub(super) struct Pending {
     waiting: VecDeque<Effect>,
     running: Option<Effect>,
+    /// The change of the addresses that failed, and when it is tried again. What waits are
+    /// announcements, which wait for that, too.
+    retry: Option<(Effect, Instant)>,
 }
 
 impl Pending {
@@ -126,10 +137,14 @@ impl Pending {
         Self {
             waiting: VecDeque::with_capacity(3),
             running: None,
+            retry: None,
         }
     }
 
     pub(super) fn push(&mut self, effect: Effect) {
+        if !matches!(effect, Effect::Announce(_)) {
+            self.retry = None;
+        }
         match effect {
             Effect::Acquire => self.waiting.retain(|e| matches!(e, Effect::Announce(_))),
             // Nothing may be announced any more, either.
@@ -141,28 +156,58 @@ impl Pending {
 
     /// Takes what can be begun now.
     pub(super) fn begin(&mut self) -> Option<Effect> {
-        if self.running.is_some() {
+        if self.running.is_some() || self.retry.is_some() {
             return None;
         }
         self.running = self.waiting.pop_front();
         self.running
     }
 
-    pub(super) fn end(&mut self) {
-        self.running = None;
+    /// Takes note that what ran has ended, and tells what that was.
+    pub(super) fn end(&mut self) -> Option<Effect> {
+        self.running.take()
+    }
+
+    /// Has an effect that failed tried again, unless a later decision replaces it or it was
+    /// but an announcement.
+    pub(super) fn fail(&mut self, now: Instant, effect: Effect) {
+        let is_announcement = |e: &Effect| matches!(e, Effect::Announce(_));
+        if !is_announcement(&effect) && self.waiting.iter().all(is_announcement) {
+            self.retry = Some((effect, now + RETRY));
+        }
+    }
+
+    /// When an effect that failed is to be tried again.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.retry.map(|(_, at)| at)
+    }
+
+    /// Makes an effect ready to be begun again.
+    pub(super) fn retry(&mut self) {
+        if let Some((effect, _)) = self.retry.take() {
+            self.waiting.push_front(effect);
+        }
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.running.is_none() && self.waiting.is_empty()
+        self.len() == 0
+    }
+
+    /// Whether nothing is left but to try again.
+    pub(super) fn is_failing(&self) -> bool {
+        self.retry.is_some()
     }
 
     /// Whether the addresses are still to be released.
     pub(super) fn is_releasing(&self) -> bool {
-        self.running == Some(Effect::Release) || self.waiting.contains(&Effect::Release)
+        let retried = self.retry.map(|(effect, _)| effect);
+        self.running == Some(Effect::Release)
+            || retried == Some(Effect::Release)
+            || self.waiting.contains(&Effect::Release)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.waiting.len() + usize::from(self.running.is_some())
+        self.waiting.len() + usize::from(self.running.is_some()) + usize::from(self.retry.is_some())
     }
 }
 
@@ -291,6 +336,33 @@ mod tests {
         pending.push(Effect::Release);
         assert!(pending.is_releasing());
         assert_eq!(all(&mut pending), [Effect::Release]);
+    }
+
+    #[test]
+    fn what_failed_is_retried_before_anything_is_announced_unless_it_is_replaced() {
+        let now = clock::now();
+        let mut pending = Pending::new();
+        pending.push(Effect::Acquire);
+        pending.push(Effect::Announce(Family::V4));
+        assert_eq!(pending.begin(), Some(Effect::Acquire));
+        assert_eq!(pending.end(), Some(Effect::Acquire));
+        pending.fail(now, Effect::Acquire);
+        assert_eq!((pending.begin(), pending.len()), (None, 2));
+        assert_eq!(pending.retry_at(), Some(now + RETRY));
+        pending.retry();
+        assert_eq!(
+            all(&mut pending),
+            [Effect::Acquire, Effect::Announce(Family::V4)]
+        );
+
+        pending.fail(now, Effect::Release);
+        assert!(pending.is_releasing());
+        pending.push(Effect::Acquire);
+        assert!(!pending.is_releasing());
+        pending.fail(now, Effect::Release);
+        assert_eq!(all(&mut pending), [Effect::Acquire]);
+        pending.fail(now, Effect::Announce(Family::V4));
+        assert!(pending.is_idle());
     }
 
     #[test]

@@ -35,7 +35,9 @@ impl fmt::Display for Event {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// A virtual host changed its state, or has something else to say.
+    /// A virtual host changed its state, or has something else to say. That it
+    /// [refused](carp_proto::Event::Refused) something is told at most once a second, while
+    /// [`Stats`](carp_proto::Stats) count the echoes and replays.
     Protocol {
         /// Which one.
         host: HostId,
@@ -64,7 +66,8 @@ pub enum EventKind {
         /// How long it took.
         took: Duration,
     },
-    /// An effect failed, or exceeded its time. The virtual host keeps its role.
+    /// An effect failed, or exceeded its time. The virtual host keeps its role; what changes
+    /// the addresses is tried again after a second.
     Failed {
         /// For which virtual host.
         host: HostId,
@@ -83,7 +86,8 @@ pub enum EventKind {
         /// Its group.
         vhid: Vhid,
     },
-    /// An advertisement could not be sent; told once until one can be sent again.
+    /// An advertisement could not be sent; told once until one of that family can be sent
+    /// again.
     NotSent {
         /// Whose.
         host: HostId,
@@ -205,6 +209,12 @@ pub struct Events {
 impl Events {
     pub(super) fn new(receiver: broadcast::Receiver<Event>) -> Self {
         Self { receiver, lost: 0 }
+    }
+
+    /// Those of a driver that has ended: none.
+    pub(super) fn none() -> Self {
+        let (_, receiver) = broadcast::channel(1);
+        Self::new(receiver)
     }
 
     /// Waits for the next event; `None` when the driver has ended.

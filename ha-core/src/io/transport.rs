@@ -4,7 +4,7 @@ use core::net::IpAddr;
 use core::task::{Context, Poll};
 use std::io;
 
-use carp_proto::{Datagram, Family, LEN};
+use carp_proto::{ADVERTISEMENT_LEN, Datagram, Family};
 
 /// A way to send advertisements to the other hosts of a network segment and to receive
 /// theirs.
@@ -45,7 +45,11 @@ pub trait Transport: Send {
     ///
     /// [`io::ErrorKind::WouldBlock`] or [`io::ErrorKind::OutOfMemory`] if there is no room
     /// for it; any other error counts towards the three that demote the host (CARP §3.4.1).
-    fn try_send(&mut self, family: Family, advertisement: &[u8; LEN]) -> io::Result<()>;
+    fn try_send(
+        &mut self,
+        family: Family,
+        advertisement: &[u8; ADVERTISEMENT_LEN],
+    ) -> io::Result<()>;
 
     /// Returns how many packets were dropped because of where they came from.
     fn strangers(&self) -> u64 {

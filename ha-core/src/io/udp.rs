@@ -3,15 +3,19 @@
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::task::{Context, Poll, ready};
+use core::time::Duration;
 use std::io;
 use std::net::UdpSocket;
 use std::vec::Vec;
 
-use carp_proto::{Datagram, Family, LEN, TTL};
+use carp_proto::{ADVERTISEMENT_LEN, Datagram, Family, TTL};
 use socket2::{Domain, Socket, Type};
 use tokio::io::Interest;
 
 use super::transport::Transport;
+
+/// How long a packet takes to oneself, at most.
+const PROBE: Duration = Duration::from_millis(50);
 
 /// CARP without raw sockets: needs no privileges, passes routers and clouds that know no
 /// multicast, and is understood by other users of this crate only.
@@ -27,6 +31,10 @@ use super::transport::Transport;
 ///
 /// Each family has a socket of its own, and carries the advertisements for the shared addresses
 /// of that family: a group with addresses of both needs peers of both.
+///
+/// Several hosts on one address, which differ in their ports, are one source to the machine:
+/// [`ReplayPolicy::Strict`](carp_proto::ReplayPolicy::Strict), which keeps one number for each
+/// source, needs hosts with addresses of their own.
 ///
 /// # Example
 ///
@@ -88,7 +96,8 @@ impl UdpTransport {
     /// advertisements with `peers`.
     ///
     /// A peer that is one of the local addresses is skipped, so that all hosts can be given
-    /// the same list. That needs local addresses that are not wildcards.
+    /// the same list. If the local address is a wildcard, that is a peer of the same port
+    /// whose address is one of this machine's.
     ///
     /// Must be called in the context of a tokio runtime with I/O enabled.
     ///
@@ -124,7 +133,7 @@ impl UdpTransport {
         for peer in peers {
             let slot = transport.slot(Family::of(peer.ip()));
             let endpoint = slot.as_mut().ok_or(UdpError::Unreachable { peer: *peer })?;
-            if !is_same(endpoint.local, *peer) {
+            if !is_same(endpoint.local, *peer) && !endpoint.is_own(*peer) {
                 endpoint.peers.push(*peer);
             }
         }
@@ -233,7 +242,11 @@ impl Transport for UdpTransport {
         })))
     }
 
-    fn try_send(&mut self, family: Family, advertisement: &[u8; LEN]) -> io::Result<()> {
+    fn try_send(
+        &mut self,
+        family: Family,
+        advertisement: &[u8; ADVERTISEMENT_LEN],
+    ) -> io::Result<()> {
         match self.endpoint(family) {
             Some(endpoint) => endpoint.send(advertisement),
             None => Err(io::ErrorKind::Unsupported.into()),
@@ -283,6 +296,12 @@ impl Endpoint {
         })
     }
 
+    /// Whether a peer is this very socket, which is bound to all addresses.
+    fn is_own(&self, peer: SocketAddr) -> bool {
+        let local = self.local;
+        local.ip().is_unspecified() && local.port() == peer.port() && reaches_itself(peer)
+    }
+
     fn poll_receive(
         &self,
         cx: &mut Context<'_>,
@@ -307,7 +326,7 @@ impl Endpoint {
 
     /// Sends to all peers. One that cannot be reached is its own trouble, not a sign that this
     /// host is in any; only if nothing could be sent, it failed.
-    fn send(&self, advertisement: &[u8; LEN]) -> io::Result<()> {
+    fn send(&self, advertisement: &[u8; ADVERTISEMENT_LEN]) -> io::Result<()> {
         let mut failure = Ok(());
         let mut sent = false;
         for peer in &self.peers {
@@ -348,6 +367,22 @@ fn is_about_a_peer(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::Interrupted
     )
+}
+
+/// Whether an address is one of this machine's. That it can be bound does not prove it: systems
+/// can be told to allow any, and those that run virtual addresses often are.
+fn reaches_itself(mut address: SocketAddr) -> bool {
+    address.set_port(0);
+    let probe = || {
+        let socket = UdpSocket::bind(address)?;
+        let local = socket.local_addr()?;
+        socket.set_read_timeout(Some(PROBE))?;
+        socket.send_to(&[], local)?;
+        socket
+            .recv_from(&mut [0])
+            .map(|(_, from)| is_same(from, local))
+    };
+    probe().unwrap_or(false)
 }
 
 /// Compares addresses without the flow label, which says nothing about who it is.

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use ha_core::carp_proto::{
-    AdvSkew, Advertisement, Authenticator, Config, CounterRule, Datagram, Family, Key, LEN, TTL,
-    Vhid,
+    ADVERTISEMENT_LEN, AdvBase, AdvSkew, Advertisement, Authenticator, Config, CounterRule,
+    Datagram, Family, Key, TTL, Vhid,
 };
 use ha_core::io::{Effects, Service, Setup, Transport};
 use tokio::time::{Instant, sleep};
@@ -26,7 +26,7 @@ pub(crate) struct Network(Arc<Mutex<Vec<Port>>>);
 struct Port {
     inbox: VecDeque<(IpAddr, Vec<u8>)>,
     waker: Option<Waker>,
-    sent: Vec<(Instant, [u8; LEN])>,
+    sent: Vec<(Instant, [u8; ADVERTISEMENT_LEN])>,
     /// The error number with which sending fails.
     fails: Option<i32>,
     /// Whether reading never comes to an end.
@@ -50,7 +50,7 @@ impl Network {
     }
 
     /// Puts a packet where `port` will find it when it looks, but does not make it look.
-    pub(crate) fn slip_in(&self, port: usize, packet: [u8; LEN]) {
+    pub(crate) fn slip_in(&self, port: usize, packet: [u8; ADVERTISEMENT_LEN]) {
         self.lock()[port]
             .inbox
             .push_back((address(99), packet.to_vec()));
@@ -80,7 +80,7 @@ impl Network {
 
     /// When `port` sent, and what.
     pub(crate) fn sent(&self, port: usize) -> Vec<(Instant, Said)> {
-        let said = |(at, bytes): &(Instant, [u8; LEN])| {
+        let said = |(at, bytes): &(Instant, [u8; ADVERTISEMENT_LEN])| {
             let [_, vhid, advskew, _, _, advbase, ..] = *bytes;
             (
                 *at,
@@ -162,7 +162,7 @@ impl Transport for Memory {
         Poll::Pending
     }
 
-    fn try_send(&mut self, _: Family, advertisement: &[u8; LEN]) -> io::Result<()> {
+    fn try_send(&mut self, _: Family, advertisement: &[u8; ADVERTISEMENT_LEN]) -> io::Result<()> {
         let mut ports = self.network.lock();
         if let Some(errno) = ports[self.number].fails {
             return Err(io::Error::from_raw_os_error(errno));
@@ -189,7 +189,10 @@ pub(crate) struct Notes {
     log: Arc<Mutex<Vec<(Instant, &'static str)>>>,
     acquire_takes: Duration,
     release_takes: Duration,
-    pub(crate) panics: bool,
+    /// The effect that panics.
+    pub(crate) panics: Option<&'static str>,
+    /// The effect that fails, and how often it has.
+    fails: Arc<Mutex<(Option<&'static str>, u32)>>,
 }
 
 impl Notes {
@@ -205,6 +208,12 @@ impl Notes {
             release_takes: takes,
             ..Self::default()
         }
+    }
+
+    /// From now on this effect fails; how often the one before has.
+    pub(crate) fn fail(&self, what: Option<&'static str>) -> u32 {
+        let mut fails = self.fails.lock().unwrap();
+        core::mem::replace(&mut *fails, (what, 0)).1
     }
 
     /// What was done, in order.
@@ -227,9 +236,14 @@ impl Notes {
     }
 
     async fn note(&self, takes: Duration, what: &'static str) -> io::Result<()> {
-        assert!(!self.panics, "as the test wants it");
+        assert_ne!(self.panics, Some(what), "as the test wants it");
         if takes > Duration::ZERO {
             sleep(takes).await;
+        }
+        let mut fails = self.fails.lock().unwrap();
+        if fails.0 == Some(what) {
+            fails.1 += 1;
+            return Err(io::ErrorKind::PermissionDenied.into());
         }
         self.log.lock().unwrap().push((Instant::now(), what));
         Ok(())
@@ -271,16 +285,30 @@ pub(crate) fn key() -> Key {
 }
 
 /// An advertisement of a master with this skew, signed with the usual key.
-pub(crate) fn advertisement(vhid: u8, advskew: u8) -> [u8; LEN] {
+pub(crate) fn advertisement(vhid: u8, advskew: u8) -> [u8; ADVERTISEMENT_LEN] {
     let Config { vhid, settings, .. } = config(vhid, advskew);
-    let said = Advertisement {
+    sign(&Advertisement {
         vhid,
         advbase: settings.advbase,
         advskew: settings.advskew,
         demote: 0,
         counter: 1,
-    };
-    let mut bytes = [0; LEN];
-    Authenticator::new(&key(), vhid, &[SHARED]).sign(&said, &mut bytes);
+    })
+}
+
+/// A bow-out of another host of vhid 1.
+pub(crate) fn bow_out(counter: u64) -> [u8; ADVERTISEMENT_LEN] {
+    sign(&Advertisement {
+        vhid: Vhid::new(1).unwrap(),
+        advbase: AdvBase::new(255),
+        advskew: AdvSkew::BOW_OUT,
+        demote: 0,
+        counter,
+    })
+}
+
+fn sign(said: &Advertisement) -> [u8; ADVERTISEMENT_LEN] {
+    let mut bytes = [0; ADVERTISEMENT_LEN];
+    Authenticator::new(&key(), said.vhid, &[SHARED]).sign(said, &mut bytes);
     bytes
 }

@@ -1,6 +1,7 @@
 //! What a driver does at each moment, with nothing to wait for.
 
 use core::net::IpAddr;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::{Context, Poll};
 use core::time::Duration;
 use std::boxed::Box;
@@ -25,7 +26,8 @@ use super::host::{self, Host};
 use super::segment::Segment;
 use super::{DriverError, HostId, SegmentId, SetupError};
 
-/// How many packets of a segment are read before timers get their turn.
+/// How many packets of a segment are read in a row. Timers get their turn after no more than
+/// twice that: those that wake the driver, and those it looks for before a timer fires.
 pub const PACKETS_PER_TURN: usize = 64;
 /// How many outputs of a virtual host are acted on, on average, before packets get their turn.
 /// No machine gives that many; the bound is for a transport that fails and succeeds in the
@@ -33,8 +35,12 @@ pub const PACKETS_PER_TURN: usize = 64;
 const OUTPUTS_PER_TURN: usize = 64;
 /// Holds an advertisement behind the longest IPv4 header, and some more.
 const BUFFER_LEN: usize = 256;
+/// How many drivers there were.
+static DRIVERS: AtomicUsize = AtomicUsize::new(0);
 
 pub(super) struct Engine {
+    /// Tells the identities of its hosts and segments from those of other drivers.
+    driver: usize,
     segments: Vec<Segment>,
     hosts: Vec<Host>,
     demotion: Demotion,
@@ -56,6 +62,7 @@ enum Stage {
 impl Engine {
     pub(super) fn new(events: broadcast::Sender<Event>) -> Self {
         Self {
+            driver: DRIVERS.fetch_add(1, Ordering::Relaxed),
             segments: Vec::new(),
             hosts: Vec::new(),
             demotion: Demotion::default(),
@@ -68,13 +75,36 @@ impl Engine {
 
     pub(super) fn add_segment(&mut self, transport: Box<dyn Transport>) -> SegmentId {
         self.segments.push(Segment::new(transport));
-        SegmentId(self.segments.len() - 1)
+        self.segment_id(self.segments.len() - 1)
+    }
+
+    fn host_id(&self, index: usize) -> HostId {
+        HostId {
+            driver: self.driver,
+            index,
+        }
+    }
+
+    fn segment_id(&self, index: usize) -> SegmentId {
+        SegmentId {
+            driver: self.driver,
+            index,
+        }
+    }
+
+    /// The virtual host of an identity that comes from outside.
+    fn host(&mut self, id: HostId) -> Result<&mut Host, CommandError> {
+        let known = self.hosts.get_mut(id.index);
+        known
+            .filter(|_| id.driver == self.driver)
+            .ok_or(CommandError::Unknown)
     }
 
     pub(super) fn add(&mut self, host: Host) -> Result<HostId, SetupError> {
         let segment = self
             .segments
-            .get(host.segment.0)
+            .get(host.segment.index)
+            .filter(|_| host.segment.driver == self.driver)
             .ok_or(SetupError::UnknownSegment)?;
         let vhid = host.vhid();
         if segment.has(vhid) {
@@ -83,7 +113,7 @@ impl Engine {
         if let Some(family) = missing(&*segment.transport, &host.addresses) {
             return Err(SetupError::Family { family });
         }
-        let id = HostId(self.hosts.len());
+        let id = self.host_id(self.hosts.len());
         let segment = host.segment;
         self.hosts.push(host);
         self.refresh_groups(segment);
@@ -100,17 +130,18 @@ impl Engine {
     ) -> mpsc::Receiver<Report> {
         // One job of each is under way at a time, so one report of each waits at most.
         let (reports, receiver) = mpsc::channel(self.hosts.len().max(1));
+        let driver = self.driver;
         for (index, (host, effects)) in self.hosts.iter_mut().zip(effects).enumerate() {
             let (jobs, orders) = mpsc::channel(1);
             host.jobs = Some(jobs);
             tasks.spawn(effects::work(
-                HostId(index),
+                HostId { driver, index },
                 effects,
                 orders,
                 reports.clone(),
                 limit,
             ));
-            if let Some(segment) = self.segments.get(host.segment.0) {
+            if let Some(segment) = self.segments.get(host.segment.index) {
                 host.learn_sources(now, &*segment.transport);
             }
             host.machine
@@ -125,12 +156,13 @@ impl Engine {
             .hosts
             .iter()
             .filter_map(|host| host.machine.poll_timeout());
+        let retries = self.hosts.iter().filter_map(|host| host.pending.retry_at());
         let segments = self.segments.iter().filter_map(Segment::retry_at);
         let end = match self.stage {
             Stage::Ending(at) => Some(at),
             Stage::Running | Stage::Ended(_) => None,
         };
-        hosts.chain(segments).chain(end).min()
+        hosts.chain(retries).chain(segments).chain(end).min()
     }
 
     /// Lets the timers fire that are due.
@@ -146,6 +178,10 @@ impl Engine {
         }
         if matches!(self.stage, Stage::Ending(at) if at <= now) {
             self.give_up(now);
+            return;
+        }
+        for index in 0..self.hosts.len() {
+            self.retry_effect(now, self.host_id(index));
         }
     }
 
@@ -153,13 +189,12 @@ impl Engine {
 
     /// Reads what the transports hold, up to [`PACKETS_PER_TURN`] each. Pending if there was
     /// nothing; then the task is woken when there is.
-    pub(super) fn poll_packets(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let now = clock::now();
+    pub(super) fn poll_packets(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         let mut read = Poll::Pending;
         for index in 0..self.segments.len() {
             let mut count = 0;
-            while count < PACKETS_PER_TURN && self.poll_packet(cx, now, SegmentId(index)).is_ready()
-            {
+            let id = self.segment_id(index);
+            while count < PACKETS_PER_TURN && self.poll_packet(cx, now, id).is_ready() {
                 count += 1;
                 read = Poll::Ready(());
             }
@@ -181,7 +216,7 @@ impl Engine {
             buffer,
             ..
         } = self;
-        let Some(segment) = segments.get_mut(id.0) else {
+        let Some(segment) = segments.get_mut(id.index) else {
             return Poll::Pending;
         };
         let datagram = match core::task::ready!(segment.poll_receive(cx, now, buffer)) {
@@ -200,18 +235,12 @@ impl Engine {
                 .find(|host| host.segment == id && host.vhid().get() == view.vhid())
                 .ok_or_else(|| Discard::BadVhid { vhid: view.vhid() })?;
             let advertisement = host.auth.verify(view)?;
-            if !view.is_usual() {
-                segment.stats.unusual += 1;
-            }
-            host.machine.handle(
-                now,
-                Input::Advertisement(Received {
-                    advertisement,
-                    source,
-                }),
-            );
-            // A master is heard: there is nobody left to bow out to.
-            host.farewells.clear();
+            segment.stats.count_accepted(view);
+            let received = Received {
+                advertisement,
+                source,
+            };
+            host.hear(now, received);
             Ok(())
         });
         match heard {
@@ -252,18 +281,21 @@ impl Engine {
     }
 
     fn poll_output(&mut self) -> Option<(HostId, Output)> {
+        let driver = self.driver;
         self.hosts.iter_mut().enumerate().find_map(|(index, host)| {
             host.machine
                 .poll_output()
-                .map(|output| (HostId(index), output))
+                .map(|output| (HostId { driver, index }, output))
         })
     }
 
     fn act(&mut self, now: Instant, id: HostId, output: Output) {
-        let Some(host) = self.hosts.get_mut(id.0) else {
+        let Some(host) = self.hosts.get_mut(id.index) else {
             return;
         };
         match output {
+            // Whoever sends packets could keep everything else from being read.
+            Output::Event(carp_proto::Event::Refused { .. }) if !host.refusals.opens(now) => {}
             Output::Event(event) => {
                 let vhid = host.vhid();
                 self.tell(
@@ -303,17 +335,17 @@ impl Engine {
     }
 
     fn transmit(&mut self, now: Instant, id: HostId, transmit: Transmit) {
-        let Some(host) = self.hosts.get_mut(id.0) else {
+        let Some(host) = self.hosts.get_mut(id.index) else {
             return;
         };
-        let Some(segment) = self.segments.get_mut(host.segment.0) else {
+        let Some(segment) = self.segments.get_mut(host.segment.index) else {
             return;
         };
         let family = transmit.family;
         let result = host.send(&mut *segment.transport, &transmit);
         host.machine
             .handle(now, Input::Sent(family, host::send_result(&result)));
-        let was_mute = core::mem::replace(&mut host.is_mute, result.is_err());
+        let was_mute = core::mem::replace(host.is_mute(family), result.is_err());
         if let Err(error) = result {
             if !was_mute {
                 let (vhid, error) = (host.vhid(), Arc::new(error));
@@ -331,7 +363,7 @@ impl Engine {
     }
 
     fn send_farewells(&mut self, now: Instant, id: HostId) {
-        let Some(host) = self.hosts.get_mut(id.0) else {
+        let Some(host) = self.hosts.get_mut(id.index) else {
             return;
         };
         for transmit in core::mem::take(&mut host.farewells) {
@@ -364,14 +396,14 @@ impl Engine {
     // Effects.
 
     fn begin(&mut self, now: Instant, id: HostId, effect: Effect) {
-        if let Some(host) = self.hosts.get_mut(id.0) {
+        if let Some(host) = self.hosts.get_mut(id.index) {
             host.pending.push(effect);
         }
         self.begin_next(now, id);
     }
 
     fn begin_next(&mut self, now: Instant, id: HostId) {
-        while let Some(host) = self.hosts.get_mut(id.0) {
+        while let Some(host) = self.hosts.get_mut(id.index) {
             let Err(effect) = host.begin_effect() else {
                 return;
             };
@@ -391,11 +423,15 @@ impl Engine {
 
     pub(super) fn on_report(&mut self, now: Instant, report: Report) {
         let Report { host: id, outcome } = report;
-        let Some(host) = self.hosts.get_mut(id.0) else {
+        let Some(host) = self.hosts.get_mut(id.index) else {
             return;
         };
         let vhid = host.vhid();
-        host.pending.end();
+        let is_well = matches!(outcome, Outcome::Ended { result: Ok(()), .. });
+        if matches!(outcome, Outcome::Panicked) {
+            host.jobs = None;
+        }
+        host.end_effect(now, is_well);
         let kind = match outcome {
             Outcome::Ended {
                 effect,
@@ -418,18 +454,32 @@ impl Engine {
                 error: Arc::new(error),
             },
             Outcome::Panicked => {
-                host.jobs = None;
                 // Nobody is there to serve the addresses: as good as no network.
                 host.machine.handle(now, Input::Interface(Interface::Down));
                 EventKind::Panicked { host: id, vhid }
             }
         };
-        let released = !host.pending.is_releasing();
         self.tell(now, kind);
-        if released {
+        self.begin_next(now, id);
+        // Who ends does not keep its successor waiting for what may never succeed.
+        let is_ending = !matches!(self.stage, Stage::Running);
+        let may_bow_out = self.hosts.get(id.index).is_some_and(|host| {
+            !host.pending.is_releasing() || is_ending && host.failed == Some(Effect::Release)
+        });
+        if may_bow_out {
             self.send_farewells(now, id);
         }
-        self.begin_next(now, id);
+    }
+
+    /// Tries again what failed, if it is time for it.
+    fn retry_effect(&mut self, now: Instant, id: HostId) {
+        let Some(host) = self.hosts.get_mut(id.index) else {
+            return;
+        };
+        if host.pending.retry_at().is_some_and(|at| at <= now) {
+            host.pending.retry();
+            self.begin_next(now, id);
+        }
     }
 
     // Commands.
@@ -441,13 +491,15 @@ impl Engine {
         match change {
             Change::Force(id, state) => self.force(now, id, state)?,
             Change::Settings(id, settings) => {
-                let host = self.hosts.get_mut(id.0).ok_or(CommandError::Unknown)?;
+                let host = self.host(id)?;
                 settings.validate(host.machine.config().dialect)?;
                 host.machine.handle(now, Input::Settings(settings));
             }
             Change::Addresses(id, addresses) => self.set_addresses(now, id, addresses)?,
             Change::Interface(id, interface) => {
-                self.segments.get(id.0).ok_or(CommandError::Unknown)?;
+                if id.driver != self.driver {
+                    return Err(CommandError::Unknown);
+                }
                 for host in self.hosts.iter_mut().filter(|host| host.segment == id) {
                     if host.jobs.is_some() {
                         host.machine.handle(now, Input::Interface(interface));
@@ -472,7 +524,7 @@ impl Engine {
     }
 
     fn force(&mut self, now: Instant, id: HostId, state: State) -> Result<(), CommandError> {
-        let host = self.hosts.get_mut(id.0).ok_or(CommandError::Unknown)?;
+        let host = self.host(id)?;
         host.machine.handle(now, Input::Force(state));
         Ok(())
     }
@@ -483,14 +535,16 @@ impl Engine {
         id: HostId,
         addresses: Arc<[IpAddr]>,
     ) -> Result<(), CommandError> {
-        let host = self.hosts.get_mut(id.0).ok_or(CommandError::Unknown)?;
-        let segment = self
+        let segment = self.host(id)?.segment;
+        let transport = self
             .segments
-            .get(host.segment.0)
+            .get(segment.index)
+            .map(|segment| &*segment.transport)
             .ok_or(CommandError::Unknown)?;
-        if let Some(family) = missing(&*segment.transport, &addresses) {
+        if let Some(family) = missing(transport, &addresses) {
             return Err(CommandError::Family { family });
         }
+        let host = self.host(id)?;
         if host.addresses == addresses {
             return Ok(());
         }
@@ -498,13 +552,12 @@ impl Engine {
         host.machine
             .handle(now, Input::Addresses(AddressCount::of(&addresses)));
         host.addresses = addresses;
-        let segment = host.segment;
         self.refresh_groups(segment);
         Ok(())
     }
 
     fn refresh_groups(&mut self, id: SegmentId) {
-        if let Some(segment) = self.segments.get_mut(id.0) {
+        if let Some(segment) = self.segments.get_mut(id.index) {
             let hosts = self.hosts.iter().filter(|host| host.segment == id);
             segment.set_groups(hosts.map(|host| (host.group(), host.addresses.clone())));
         }
@@ -517,11 +570,11 @@ impl Engine {
             demotion: self.demotion.level(),
             reasons: self.demotion.named(),
             hosts: hosts
-                .map(|(index, host)| host.status(HostId(index)))
+                .map(|(index, host)| host.status(self.host_id(index)))
                 .collect(),
             segments: segments
                 .map(|(index, segment)| SegmentStatus {
-                    segment: SegmentId(index),
+                    segment: self.segment_id(index),
                     strangers: segment.transport.strangers(),
                     stats: segment.stats,
                 })
@@ -545,7 +598,10 @@ impl Engine {
     /// Whether all is done, or the time for it is over.
     pub(super) fn is_finished(&mut self) -> bool {
         if matches!(self.stage, Stage::Ending(_)) && self.unfinished() == 0 {
-            self.stage = Stage::Ended(Ok(()));
+            self.stage = Stage::Ended(match self.not_released() {
+                0 => Ok(()),
+                hosts => Err(DriverError::NotReleased { hosts }),
+            });
         }
         matches!(self.stage, Stage::Ended(_))
     }
@@ -563,13 +619,30 @@ impl Engine {
         self.hosts.iter().filter(busy).count()
     }
 
+    /// How many virtual hosts could not release their addresses.
+    fn not_released(&self) -> usize {
+        let failed = |host: &&Host| host.failed == Some(Effect::Release);
+        self.hosts.iter().filter(failed).count()
+    }
+
     fn give_up(&mut self, now: Instant) {
         let hosts = self.unfinished();
+        let only_failing = self
+            .hosts
+            .iter()
+            .all(|host| host.pending.is_idle() || host.pending.is_failing());
+        let error = if only_failing {
+            DriverError::NotReleased {
+                hosts: self.not_released(),
+            }
+        } else {
+            DriverError::Unfinished { hosts }
+        };
         // Late, but nobody advertises here any more, so the successor may as well know.
         for index in 0..self.hosts.len() {
-            self.send_farewells(now, HostId(index));
+            self.send_farewells(now, self.host_id(index));
         }
-        self.stage = Stage::Ended(Err(DriverError::Unfinished { hosts }));
+        self.stage = Stage::Ended(Err(error));
     }
 
     fn tell(&self, at: Instant, kind: EventKind) {

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::vec::Vec;
 
 use carp_proto::{ConfigError, Family, Interface, Settings, State, Stats, Vhid};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::super::effects::Effect;
+use super::super::event::{Event, Events};
 use super::demotion::MAX_DEMOTIONS;
 use super::{DriverError, HostId, SegmentId};
 
@@ -64,11 +66,27 @@ pub enum CommandError {
 /// Every command is carried out when it returns. A driver whose handles are all dropped goes
 /// on.
 #[derive(Clone, Debug)]
-pub struct Handle(mpsc::Sender<Command>);
+pub struct Handle {
+    commands: mpsc::Sender<Command>,
+    /// Weak, so that the events end with the driver.
+    events: broadcast::WeakSender<Event>,
+}
 
 impl Handle {
-    pub(super) fn new(commands: mpsc::Sender<Command>) -> Self {
-        Self(commands)
+    pub(super) fn new(
+        commands: mpsc::Sender<Command>,
+        events: broadcast::WeakSender<Event>,
+    ) -> Self {
+        Self { commands, events }
+    }
+
+    /// Returns the events from now on; of a driver that has ended there are none.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        match self.events.upgrade() {
+            Some(events) => Events::new(events.subscribe()),
+            None => Events::none(),
+        }
     }
 
     /// Makes a virtual host MASTER or BACKUP now, as the operator's wish; what the machine
@@ -153,18 +171,22 @@ impl Handle {
     }
 
     /// Ends the driver: masters release their addresses, and then bow out, so that a backup
-    /// takes over at once. Returns when that is done.
+    /// takes over at once. Returns when that is done, and the sockets are closed.
+    ///
+    /// A release that fails is tried again for as long as the shutdown may take; the bow-out
+    /// is sent after the first attempt all the same, as nobody advertises here any more.
     ///
     /// # Errors
     ///
-    /// [`DriverError::Unfinished`] if it was not done within
+    /// [`DriverError::NotReleased`] if a release failed to the end, and
+    /// [`DriverError::Unfinished`] if not all was done within
     /// [`Limits::shutdown`](super::Limits::shutdown); the driver has ended all the same.
+    /// [`DriverError::Ended`] if it had ended before, by a crash or an earlier shutdown.
     pub async fn shutdown(&self) -> Result<(), DriverError> {
         let (reply, answer) = oneshot::channel();
         match self.ask(Command::Shutdown(reply)).await {
-            // A driver that is gone already has nothing to end.
-            Err(_) => Ok(()),
-            Ok(()) => answer.await.unwrap_or(Ok(())),
+            Err(_) => Err(DriverError::Ended),
+            Ok(()) => answer.await.unwrap_or(Err(DriverError::Ended)),
         }
     }
 
@@ -175,7 +197,10 @@ impl Handle {
     }
 
     async fn ask(&self, command: Command) -> Result<(), CommandError> {
-        self.0.send(command).await.map_err(|_| CommandError::Ended)
+        self.commands
+            .send(command)
+            .await
+            .map_err(|_| CommandError::Ended)
     }
 }
 
@@ -232,7 +257,13 @@ pub struct HostStatus {
     pub next_advertisement: Option<Instant>,
     /// When the master will be taken for dead, if this is a backup.
     pub master_down: Option<Instant>,
-    /// How many effects are decided but not done.
+    /// The addresses that the last successful `acquire` was given; none before that, and
+    /// after a successful `release`. While an effect [fails](Self::failed), more or less than
+    /// these may be served.
+    pub serving: Option<Arc<[IpAddr]>>,
+    /// The effect that was run last, if it failed.
+    pub failed: Option<Effect>,
+    /// How many effects are decided but not done, those to be tried again included.
     pub pending_effects: usize,
     /// What it counted.
     pub stats: Stats,

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::vec::Vec;
 
 use carp_proto::{
-    AcceptTtl, AddressCount, Authenticator, Config, ConfigError, Family, Group, Input, Key, LEN,
-    LinkLocal, SendResult, State, Transmit, Vhid, VirtualHost,
+    ADVERTISEMENT_LEN, AcceptTtl, AddressCount, Authenticator, Config, ConfigError, Family, Group,
+    Input, Key, LinkLocal, Received, ReplayPolicy, SendResult, State, Stats, Transmit, Vhid,
+    VirtualHost,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::super::effects::{Effect, Job, Pending, Service};
 use super::super::transport::Transport;
+use super::gate::Gate;
 use super::{HostId, HostStatus, SegmentId};
 
 /// How many bow-outs wait for a release: two rounds of both families.
@@ -29,10 +31,19 @@ pub(super) struct Host {
     pub(super) pending: Pending,
     /// To the task that owns the effects; none before it runs and after it panicked.
     pub(super) jobs: Option<mpsc::Sender<Job>>,
-    /// Bow-outs to be sent when the addresses are released.
+    /// Bow-outs to be sent when the addresses are released. The machine has counted them as
+    /// sent, also those that then prove needless.
     pub(super) farewells: Vec<Transmit>,
-    /// Whether the last advertisement could not be sent.
-    pub(super) is_mute: bool,
+    /// The effect that was run last, if it failed.
+    pub(super) failed: Option<Effect>,
+    /// Limits what is told about refusals.
+    pub(super) refusals: Gate,
+    /// What the last effect was to serve, and what the last successful `acquire` did.
+    ordered: Arc<[IpAddr]>,
+    serving: Option<Arc<[IpAddr]>>,
+    /// Whether the last advertisement of the family could not be sent.
+    is_mute_v4: bool,
+    is_mute_v6: bool,
     ttl: AcceptTtl,
 }
 
@@ -50,11 +61,16 @@ impl Host {
             segment,
             machine: VirtualHost::new(config)?,
             auth,
+            ordered: addresses.clone(),
             addresses,
             pending: Pending::new(),
             jobs: None,
             farewells: Vec::with_capacity(MAX_FAREWELLS),
-            is_mute: false,
+            failed: None,
+            refusals: Gate::default(),
+            serving: None,
+            is_mute_v4: false,
+            is_mute_v6: false,
             ttl,
         })
     }
@@ -105,6 +121,7 @@ impl Host {
             vhid: self.vhid(),
             addresses: self.addresses.clone(),
         };
+        self.ordered = self.addresses.clone();
         let handed = match &self.jobs {
             Some(jobs) => jobs.try_send(Job { effect, service }).is_ok(),
             None => false,
@@ -113,7 +130,77 @@ impl Host {
             return Ok(());
         }
         self.pending.end();
+        self.failed = Some(effect);
         Err(effect)
+    }
+
+    /// Takes note that the effect under way has ended, well or not.
+    pub(super) fn end_effect(&mut self, now: Instant, is_well: bool) {
+        let Some(effect) = self.pending.end() else {
+            return;
+        };
+        let was_failing = self.failed == Some(Effect::Acquire);
+        self.failed = (!is_well).then_some(effect);
+        match effect {
+            // Without a task, nothing can be tried again.
+            _ if !is_well && self.jobs.is_none() => {}
+            _ if !is_well => self.pending.fail(now, effect),
+            Effect::Acquire => {
+                self.serving = Some(self.ordered.clone());
+                if was_failing {
+                    self.announce_late();
+                }
+            }
+            Effect::Release => self.serving = None,
+            Effect::Announce(_) => {}
+        }
+    }
+
+    /// Announces what a first attempt did not serve, as far as that does not wait anyway.
+    fn announce_late(&mut self) {
+        if self.pending.is_releasing() {
+            return;
+        }
+        let AddressCount { v4, v6 } = AddressCount::of(&self.ordered);
+        for (family, count) in [(Family::V4, v4), (Family::V6, v6)] {
+            if count > 0 {
+                self.pending.push(Effect::Announce(family));
+            }
+        }
+    }
+
+    /// Hands an advertisement to the machine, and forgets the bow-outs that wait if there is
+    /// nobody left to bow out to.
+    pub(super) fn hear(&mut self, now: Instant, received: Received) {
+        let is_from_another_master = self.is_from_another_master(&received);
+        let screened = |stats: Stats| (stats.echoes, stats.replay);
+        let before = screened(self.machine.stats());
+        self.machine.handle(now, Input::Advertisement(received));
+        let is_refused = screened(self.machine.stats()) != before;
+        if is_from_another_master && !is_refused {
+            self.farewells.clear();
+        }
+    }
+
+    /// What the machine does not say, or no longer: after its end it screens nothing.
+    fn is_from_another_master(&self, received: &Received) -> bool {
+        let heard = received.advertisement.advertisement();
+        let config = self.machine.config();
+        let is_own = match received.source {
+            IpAddr::V4(source) => config.source_v4 == Some(source),
+            IpAddr::V6(source) => config.source_v6 == Some(source),
+        };
+        let is_old =
+            config.replay == ReplayPolicy::Strict && heard.counter <= self.machine.counter();
+        !is_own && !is_old && !heard.interval().is_bow_out()
+    }
+
+    /// Whether the last advertisement of this family could not be sent.
+    pub(super) fn is_mute(&mut self, family: Family) -> &mut bool {
+        match family {
+            Family::V4 => &mut self.is_mute_v4,
+            Family::V6 => &mut self.is_mute_v6,
+        }
     }
 
     /// Keeps a bow-out until the addresses are released; whether it did.
@@ -134,7 +221,7 @@ impl Host {
         transport: &mut dyn Transport,
         transmit: &Transmit,
     ) -> io::Result<()> {
-        let mut bytes = [0; LEN];
+        let mut bytes = [0; ADVERTISEMENT_LEN];
         self.auth.sign(&transmit.advertisement, &mut bytes);
         transport.try_send(transmit.family, &bytes)
     }
@@ -155,6 +242,8 @@ impl Host {
             counter: machine.counter(),
             next_advertisement: machine.next_advertisement(),
             master_down: master_down.filter(|_| machine.state() == State::Backup),
+            serving: self.serving.clone(),
+            failed: self.failed,
             pending_effects: self.pending.len(),
             stats: machine.stats(),
         }

@@ -12,11 +12,10 @@ use carp_proto::{CheckOrder, Datagram, Discard, Group, Local, Stats, Vhid, View,
 use tokio::time::Instant;
 
 use super::super::transport::Transport;
+use super::gate::Gate;
 
 /// How long a transport that failed to receive is left alone.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long nothing is said about further packets that are discarded.
-const SILENCE: Duration = Duration::from_secs(1);
 
 pub(super) struct Segment {
     pub(super) transport: Box<dyn Transport>,
@@ -24,7 +23,7 @@ pub(super) struct Segment {
     groups: Vec<Group>,
     shared: Vec<IpAddr>,
     retry_at: Option<Instant>,
-    silent_until: Option<Instant>,
+    discards: Gate,
 }
 
 impl Segment {
@@ -35,7 +34,7 @@ impl Segment {
             groups: Vec::new(),
             shared: Vec::new(),
             retry_at: None,
-            silent_until: None,
+            discards: Gate::default(),
         }
     }
 
@@ -89,10 +88,6 @@ impl Segment {
     /// Counts a discarded packet; whether it is time to tell about one.
     pub(super) fn discard(&mut self, now: Instant, discard: Discard) -> bool {
         self.stats.count_discard(&discard);
-        if self.silent_until.is_some_and(|until| now < until) {
-            return false;
-        }
-        self.silent_until = Some(now + SILENCE);
-        true
+        self.discards.opens(now)
     }
 }
