@@ -10,6 +10,9 @@
     reason = "a broken promise ends the fuzzing run"
 )]
 
+pub mod hast_disk;
+pub mod hast_wire;
+
 #[path = "../../carp-proto/tests/common/operations.rs"]
 mod operations;
 
@@ -18,9 +21,10 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use arbitrary::{Arbitrary, Result, Unstructured};
 use carp_proto::vrrp::{self, Ends};
 use carp_proto::{
-    AcceptTtl, AdvBase, AdvSkew, Advertisement, AuthError, Authenticator, CheckOrder, Datagram,
-    Discard, Family, Group, HeaderStyle, IPV4_PACKET_LEN, IPV6_PACKET_LEN, Key, LEN, LinkLocal,
-    Local, Peers, Stats, Status, TTL, Vhid, View, Words, check, emit_ipv4, emit_ipv6,
+    ADVERTISEMENT_LEN, AcceptTtl, AdvBase, AdvSkew, Advertisement, AuthError, Authenticator,
+    CheckOrder, Datagram, Discard, Family, Group, HeaderStyle, IPV4_PACKET_LEN, IPV6_PACKET_LEN,
+    Key, LinkLocal, Local, PeerLine, Stats, Status, TTL, Vhid, View, Words, check, emit_ipv4,
+    emit_ipv6,
 };
 use operations::{Choices, Script};
 
@@ -28,7 +32,19 @@ use operations::{Choices, Script};
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, for whoever replays seeds.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 17] = [
+    ("hast_activemap", hast_disk::hast_activemap),
+    ("hast_answer", hast_wire::hast_answer),
+    ("hast_conf", hast_disk::hast_conf),
+    ("hast_control", hast_wire::hast_control),
+    ("hast_frame", hast_wire::hast_frame),
+    ("hast_hole", hast_wire::hast_hole),
+    ("hast_lzf", hast_wire::hast_lzf),
+    ("hast_metadata", hast_disk::hast_metadata),
+    ("hast_nv", hast_wire::hast_nv),
+    ("hast_opening", hast_wire::hast_opening),
+    ("hast_reply", hast_wire::hast_reply),
+    ("hast_request", hast_wire::hast_request),
     ("ifconfig", ifconfig),
     ("machine", machine),
     ("packet", packet),
@@ -42,7 +58,7 @@ pub const TARGETS: [(&str, Target); 5] = [
 /// exactly one counter (CARP §1.1, §1.2, §2.2).
 pub fn packet(data: &[u8]) {
     if let Ok(view) = View::parse(data) {
-        view_is_what_the_bytes_say(view, &data[..LEN]);
+        view_is_what_the_bytes_say(view, &data[..ADVERTISEMENT_LEN]);
     }
     let Ok(datagram) = Datagram::parse(data) else {
         return;
@@ -86,7 +102,7 @@ pub fn packet(data: &[u8]) {
                         "accepted from another segment"
                     );
                     let view = View::parse(view.as_bytes()).expect("checked already");
-                    view_is_what_the_bytes_say(view, &datagram.payload[..LEN]);
+                    view_is_what_the_bytes_say(view, &datagram.payload[..ADVERTISEMENT_LEN]);
                 }
                 Err(discard) => counts_once(&discard),
             }
@@ -112,7 +128,7 @@ fn view_is_what_the_bytes_say(view: View<'_>, bytes: &[u8]) {
 
 /// The packet as we would write it, if it has no feature that we never write.
 fn emit_again(datagram: &Datagram<'_>, packet: &[u8]) -> Option<Vec<u8>> {
-    let carp: &[u8; LEN] = datagram.payload.try_into().ok()?;
+    let carp: &[u8; ADVERTISEMENT_LEN] = datagram.payload.try_into().ok()?;
     match datagram.source {
         IpAddr::V4(source) => {
             let plain = packet[0] == 0x45 && packet[6..8] == [0x40, 0] && datagram.ttl == TTL;
@@ -142,7 +158,7 @@ fn emit_again(datagram: &Datagram<'_>, packet: &[u8]) -> Option<Vec<u8>> {
 fn counts_once(discard: &Discard) {
     let mut stats = Stats::default();
     stats.count_discard(discard);
-    let sum: u64 = stats.named().iter().map(|(_, count)| count).sum();
+    let sum: u64 = stats.named().map(|(_, count)| count).sum();
     assert_eq!(sum, 1, "{discard}");
 }
 
@@ -183,7 +199,7 @@ pub fn verify(data: &[u8]) {
     let key = Key::from_bytes(it.key);
     let sender = Authenticator::new(&key, vhid, &it.addresses).with_link_local(form);
     let mut receiver = Authenticator::new(&key, vhid, &it.addresses);
-    let mut bytes = [0; LEN];
+    let mut bytes = [0; ADVERTISEMENT_LEN];
     sender.sign(&said, &mut bytes);
     let view = View::parse(&bytes).expect("what was signed is well formed");
     let heard = receiver.verify(view).expect("what was signed is authentic");
@@ -191,20 +207,20 @@ pub fn verify(data: &[u8]) {
 
     // In one bit of what is covered: vhid, counter, authenticator.
     let mut changed = bytes;
-    let bit = usize::from(it.flip) % (LEN * 8);
+    let bit = usize::from(it.flip) % (ADVERTISEMENT_LEN * 8);
     changed[bit / 8] ^= 1 << (bit % 8);
     assert!(
         View::parse(&changed).is_err(),
         "the checksum covers every bit"
     );
     repair_checksum(&mut changed);
-    if matches!(bit / 8, 1 | 8..LEN) {
+    if matches!(bit / 8, 1 | 8..ADVERTISEMENT_LEN) {
         let view = View::parse(&changed).expect("the checksum was repaired");
         assert!(receiver.verify(view).is_err(), "bit {bit} is not covered");
     }
 
     // A forger without the key hits only what the sender would have sent.
-    let mut forged = [0; LEN];
+    let mut forged = [0; ADVERTISEMENT_LEN];
     for (place, byte) in forged.iter_mut().zip(it.forged) {
         *place = *byte;
     }
@@ -216,7 +232,7 @@ pub fn verify(data: &[u8]) {
             [LinkLocal::Included, LinkLocal::Skipped]
                 .into_iter()
                 .any(|form| {
-                    let mut honest = [0; LEN];
+                    let mut honest = [0; ADVERTISEMENT_LEN];
                     let sender = receiver.clone().with_link_local(form);
                     sender.sign(heard.advertisement(), &mut honest);
                     honest[8..] == forged[8..]
@@ -232,7 +248,7 @@ pub fn verify(data: &[u8]) {
     receiver.set_addresses(&it.more);
     assert!(receiver.verify(view).is_ok());
     receiver.forget_previous();
-    let mut again = [0; LEN];
+    let mut again = [0; ADVERTISEMENT_LEN];
     Authenticator::new(&key, vhid, &it.more)
         .with_link_local(form)
         .sign(&said, &mut again);
@@ -240,7 +256,7 @@ pub fn verify(data: &[u8]) {
     assert!(verdict.is_ok());
 }
 
-fn repair_checksum(bytes: &mut [u8; LEN]) {
+fn repair_checksum(bytes: &mut [u8; ADVERTISEMENT_LEN]) {
     bytes[6..8].fill(0);
     let mut sum: u32 = 0;
     for pair in bytes.chunks_exact(2) {
@@ -296,8 +312,8 @@ pub fn ifconfig(data: &[u8]) {
         Ok(status) => assert_eq!(Status::parse(&status.to_string()), Ok(status)),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
-    match Peers::parse(text) {
-        Ok(peers) => assert_eq!(Peers::parse(&peers.to_string()), Ok(peers)),
+    match PeerLine::parse(text) {
+        Ok(peers) => assert_eq!(PeerLine::parse(&peers.to_string()), Ok(peers)),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 }

@@ -1,0 +1,43 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod activemap;
+mod checksum;
+mod compression;
+pub mod conf;
+pub mod control;
+pub mod decision;
+mod errno;
+pub mod frame;
+pub mod hooks;
+mod layout;
+pub mod lzf;
+pub mod message;
+mod metadata;
+pub mod nv;
+mod payload;
+pub mod status;
+mod types;
+
+/// The specification that this crate implements and its comments cite, as `HAST §3.5`.
+#[cfg(doc)]
+#[doc = include_str!("../docs/protocol.md")]
+pub mod protocol {}
+
+pub use activemap::ActiveMap;
+pub use checksum::{ChecksumError, Digest};
+pub use compression::{InflateError, LZF_THRESHOLD, is_zero};
+pub use conf::RequestSize;
+pub use layout::{BLOCK_LEN, KeepDirty, Layout, LayoutError, MAX_EXTENTS};
+pub use metadata::{BlockError, Metadata};
+pub use payload::{Payload, PayloadError, Sealer};
+pub use types::{
+    Checksum, Compression, Counters, Errno, Excerpt, ExtentSize, Length, NumberError, Offset,
+    Replication, ResourceId, ResourceName, ResourceNameError, Role, SectorSize, Sequence,
+    SyncSource, Token, UnknownWord, Version,
+};
