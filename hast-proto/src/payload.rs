@@ -60,8 +60,8 @@ pub enum PayloadError {
 
 /// A payload as it is on the wire, with what its list says of it.
 ///
-/// A received one may be anything that a peer has sent; [`open`](Self::open) is the only way to
-/// its data.
+/// A received one may be anything that a peer has sent; [`open`](Self::open) is the way to its
+/// data.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Payload {
     compression: Compression,
@@ -157,7 +157,7 @@ impl Payload {
         Ok(inflate(self.compression, &self.octets, expected)?)
     }
 
-    /// Returns the octets on the wire.
+    /// Returns the octets on the wire: compressed, and unverified if they were received.
     #[must_use]
     pub const fn wire_bytes(&self) -> &Bytes {
         &self.octets

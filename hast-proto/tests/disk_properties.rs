@@ -721,3 +721,22 @@ fn every_directive_describes_itself() {
         }
     }
 }
+
+/// A mark counts only if it has reached the disk: after a failure the next write must not rely on
+/// one of before.
+#[test]
+fn after_a_failed_write_of_the_map_every_write_waits_for_another() {
+    let mut map = ActiveMap::new(small_layout(), KeepDirty::DEFAULT);
+    let (at, len) = (Offset::new(0), Length::new(512));
+    assert_eq!(map.write_started(at, len), Ok(MapWrite::First));
+    map.written();
+    assert_eq!(map.write_started(at, len), Ok(MapWrite::NotNeeded));
+    map.not_written();
+    assert_eq!(map.changed(SectorSize::DEFAULT), Some(0..map.image().len()));
+    assert_eq!(map.write_started(at, len), Ok(MapWrite::First));
+    assert_eq!(map.needs_sync(at, len), Ok(MapWrite::First));
+    assert_eq!(map.needs_sync(at, len), Ok(MapWrite::First));
+    map.written();
+    assert_eq!(map.write_started(at, len), Ok(MapWrite::NotNeeded));
+    assert_eq!(map.needs_sync(at, len), Ok(MapWrite::NotNeeded));
+}
