@@ -275,7 +275,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         let ucarp_filters = from_us && matches!(self.config.dialect, Dialect::UCarp(_));
         let own_cookie = self.counter == Counter::Cookie(heard.counter);
         // Where numbers only grow, an own one that comes back is an echo, altered or not.
-        let strict = self.config.replay == ReplayPolicy::Strict;
+        let strict = self.config.replay == ReplayPolicy::Strict
+            && matches!(self.counter, Counter::Increasing(_));
         let own_number = strict && from_us && heard.counter <= self.counter.last();
         if echo || ucarp_filters || own_cookie || own_number {
             return Err(Refusal::Echo);
