@@ -373,6 +373,12 @@ impl Observed {
                 Output::Event(_) | Output::NeedCounter | Output::ForgetAddresses => {}
             }
         }
+        // In strict mode an own number that comes back is known by being no greater than the
+        // last one. A late machine has drawn fewer, which tells once they have wrapped to 0.
+        let passed = |late: &Machine| late.counter() > self.machine.counter();
+        if config.replay == ReplayPolicy::Strict && self.late.as_ref().is_some_and(passed) {
+            self.late = None;
+        }
         let lost = self.machine.stats().lost_events;
         assert_eq!(
             lost, self.lost_before,
@@ -410,12 +416,6 @@ impl Observed {
         let Some(mut late) = self.late.take() else {
             return;
         };
-        // In strict mode an own number that comes back is known by being no greater than the
-        // last one; a late machine has drawn fewer, which tells once they have wrapped to 0.
-        let strict = self.machine.config().replay == ReplayPolicy::Strict;
-        if strict && late.counter() > self.machine.counter() {
-            return;
-        }
         let facts = |machine: &Machine| {
             let waits = [Family::V4, Family::V6].map(|family| machine.master_down(family));
             let advertises = machine.next_advertisement();
