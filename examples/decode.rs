@@ -17,7 +17,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use carp_proto::{Authenticator, Datagram, IpError, Key, ParseError, TTL, Vhid, View};
+use carp_proto::{Authenticator, Datagram, GROUP_V4, IpError, Key, ParseError, TTL, Vhid, View};
 use clap::Parser;
 use pcap_file::DataLink;
 use pcap_file::pcap::PcapReader;
@@ -203,6 +203,7 @@ fn each_of_hex(options: &Options, input: &[u8], out: &mut dyn Write) -> Result<(
                     options,
                     &Datagram {
                         source,
+                        destination: GROUP_V4.into(),
                         ttl: TTL,
                         payload: packet,
                     },

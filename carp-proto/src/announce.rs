@@ -202,7 +202,7 @@ impl UnsolicitedNa {
         let sum = checksum::add(checksum::add(pseudo, 32), checksum::sum(body.as_bytes()));
         body.checksum.set(!sum);
         let (head, tail) = out.split_at_mut(IPV6_HEADER_LEN);
-        head.copy_from_slice(&ip::ipv6_header(self.source, ALL_NODES, 0, ICMPV6, 32));
+        head.copy_from_slice(&ip::ipv6_header_of(self.source, ALL_NODES, 0, ICMPV6, 32));
         tail.copy_from_slice(body.as_bytes());
     }
 

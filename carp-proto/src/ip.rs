@@ -24,8 +24,10 @@ pub const IPV4_PACKET_LEN: usize = IPV4_HEADER_LEN + wire::ADVERTISEMENT_LEN;
 /// The length of an IPv6 packet with an advertisement, in bytes.
 pub const IPV6_PACKET_LEN: usize = IPV6_HEADER_LEN + wire::ADVERTISEMENT_LEN;
 
-const IPV4_HEADER_LEN: usize = size_of::<Ipv4Header>();
-pub(crate) const IPV6_HEADER_LEN: usize = size_of::<Ipv6Header>();
+/// The length of an IPv4 header without options, in bytes.
+pub const IPV4_HEADER_LEN: usize = size_of::<Ipv4Header>();
+/// The length of an IPv6 header without extensions, in bytes.
+pub const IPV6_HEADER_LEN: usize = size_of::<Ipv6Header>();
 const DONT_FRAGMENT: u16 = 0x4000;
 /// More fragments, or an offset.
 const IS_FRAGMENT: u16 = 0x3fff;
@@ -118,6 +120,9 @@ pub enum IpError {
 pub struct Datagram<'a> {
     /// The sender.
     pub source: IpAddr,
+    /// The group, or the address of ours that the packet was sent to; VRRP's checksum covers it
+    /// (CARP §5.7).
+    pub destination: IpAddr,
     /// TTL or hop limit.
     pub ttl: u8,
     /// What follows the IP header, cut at the length that the header states.
@@ -178,6 +183,7 @@ impl<'a> Datagram<'a> {
         }
         Ok(Self {
             source: Ipv4Addr::from(header.source).into(),
+            destination: Ipv4Addr::from(header.destination).into(),
             ttl: header.ttl,
             payload,
         })
@@ -200,6 +206,7 @@ impl<'a> Datagram<'a> {
         }
         Ok(Self {
             source: Ipv6Addr::from(header.source).into(),
+            destination: Ipv6Addr::from(header.destination).into(),
             ttl: header.hop_limit,
             payload,
         })
@@ -270,21 +277,8 @@ pub fn emit_ipv4(
     advertisement: &[u8; wire::ADVERTISEMENT_LEN],
     out: &mut [u8; IPV4_PACKET_LEN],
 ) {
-    let mut header = Ipv4Header {
-        version_and_ihl: 0x45,
-        tos: style.tos,
-        total_len: U16::new(56),
-        identification: U16::new(style.identification),
-        flags_and_offset: U16::new(DONT_FRAGMENT),
-        ttl: TTL,
-        protocol: PROTOCOL,
-        checksum: U16::ZERO,
-        source: source.octets(),
-        destination: destination.octets(),
-    };
-    header.checksum.set(!checksum::sum(header.as_bytes()));
     let (head, body) = out.split_at_mut(IPV4_HEADER_LEN);
-    head.copy_from_slice(header.as_bytes());
+    head.copy_from_slice(&ipv4_header(source, destination, style, 36));
     body.copy_from_slice(advertisement);
 }
 
@@ -296,14 +290,57 @@ pub fn emit_ipv6(
     advertisement: &[u8; wire::ADVERTISEMENT_LEN],
     out: &mut [u8; IPV6_PACKET_LEN],
 ) {
-    let header = ipv6_header(source, destination, style.traffic_class, PROTOCOL, 36);
     let (head, body) = out.split_at_mut(IPV6_HEADER_LEN);
-    head.copy_from_slice(&header);
+    head.copy_from_slice(&ipv6_header(source, destination, style, 36));
     body.copy_from_slice(advertisement);
 }
 
-/// The bytes of an IPv6 header with hop limit 255.
-pub(crate) fn ipv6_header(
+/// Returns the IPv4 header of a packet of protocol 112 with `payload_len` bytes after it:
+/// TTL 255, DF, checksum included (CARP §1.2). A length that no IPv4 packet can have is cut to
+/// the longest.
+#[must_use]
+pub fn ipv4_header(
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+    style: HeaderStyle,
+    payload_len: u16,
+) -> [u8; IPV4_HEADER_LEN] {
+    let mut header = Ipv4Header {
+        version_and_ihl: 0x45,
+        tos: style.tos,
+        total_len: U16::new(payload_len.saturating_add(20)),
+        identification: U16::new(style.identification),
+        flags_and_offset: U16::new(DONT_FRAGMENT),
+        ttl: TTL,
+        protocol: PROTOCOL,
+        checksum: U16::ZERO,
+        source: source.octets(),
+        destination: destination.octets(),
+    };
+    header.checksum.set(!checksum::sum(header.as_bytes()));
+    zerocopy::transmute!(header)
+}
+
+/// Returns the IPv6 header of a packet of protocol 112 with `payload_len` bytes after it: hop
+/// limit 255 (CARP §1.2).
+#[must_use]
+pub fn ipv6_header(
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    style: HeaderStyle,
+    payload_len: u16,
+) -> [u8; IPV6_HEADER_LEN] {
+    ipv6_header_of(
+        source,
+        destination,
+        style.traffic_class,
+        PROTOCOL,
+        payload_len,
+    )
+}
+
+/// The bytes of an IPv6 header with hop limit 255, whatever follows it.
+pub(crate) fn ipv6_header_of(
     source: Ipv6Addr,
     destination: Ipv6Addr,
     traffic_class: u8,

@@ -52,8 +52,8 @@ pub use ifconfig::{
     AddressChange, CarpVersion, Peer, SharedAddress, Words, WordsError, WordsFault,
 };
 pub use ip::{
-    Datagram, GROUP_V4, GROUP_V6, HeaderStyle, IPV4_PACKET_LEN, IPV6_PACKET_LEN, IpError, TTL,
-    emit_ipv4, emit_ipv6,
+    Datagram, GROUP_V4, GROUP_V6, HeaderStyle, IPV4_HEADER_LEN, IPV4_PACKET_LEN, IPV6_HEADER_LEN,
+    IPV6_PACKET_LEN, IpError, TTL, emit_ipv4, emit_ipv6, ipv4_header, ipv6_header,
 };
 pub use machine::VirtualHost;
 pub use peers::MAX_SOURCES;

@@ -7,6 +7,8 @@ use core::net::IpAddr;
 use core::num::NonZeroU8;
 use core::time::Duration;
 
+use crate::ip::{GROUP_V4, GROUP_V6};
+
 /// A number outside the range its field allows.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[error("{field} {value} is outside {min}..={max}")]
@@ -230,6 +232,15 @@ impl Family {
         match address {
             IpAddr::V4(_) => Self::V4,
             IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// Returns the multicast group to which advertisements of this family are sent.
+    #[must_use]
+    pub const fn group(self) -> IpAddr {
+        match self {
+            Self::V4 => IpAddr::V4(GROUP_V4),
+            Self::V6 => IpAddr::V6(GROUP_V6),
         }
     }
 }

@@ -835,6 +835,7 @@ mod tests {
             check(
                 &Datagram {
                     source,
+                    destination: Family::of(source).group(),
                     ttl,
                     payload,
                 },

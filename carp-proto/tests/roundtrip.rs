@@ -14,8 +14,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use carp_proto::{
     ADVERTISEMENT_LEN, AcceptTtl, AdvBase, AdvSkew, Advertisement, AuthError, Authenticator,
-    CheckOrder, Datagram, Family, Group, HeaderStyle, IPV4_PACKET_LEN, IPV6_PACKET_LEN, Interval,
-    Key, LinkLocal, Local, TTL, Vhid, View, check, emit_ipv4, emit_ipv6,
+    CheckOrder, Datagram, Family, GROUP_V4, GROUP_V6, Group, HeaderStyle, IPV4_PACKET_LEN,
+    IPV6_PACKET_LEN, Interval, Key, LinkLocal, Local, TTL, Vhid, View, check, emit_ipv4, emit_ipv6,
 };
 use operations::{Choices, Script};
 use proptest::collection::vec;
@@ -245,19 +245,19 @@ proptest! {
 
         let mut packet = [0; IPV4_PACKET_LEN];
         let source = Ipv4Addr::from(v4);
-        emit_ipv4(source, carp_proto::GROUP_V4, style, &carp, &mut packet);
+        emit_ipv4(source, GROUP_V4, style, &carp, &mut packet);
         prop_assert_eq!(internet_checksum(&packet[..20]), 0);
         let mut bytes = packet.to_vec();
         bytes.extend(&trailing);
-        let expected = Datagram { source: source.into(), ttl: TTL, payload: &carp };
+        let expected = Datagram { source: source.into(), destination: GROUP_V4.into(), ttl: TTL, payload: &carp };
         prop_assert_eq!(Datagram::parse(&bytes), Ok(expected));
 
         let mut packet = [0; IPV6_PACKET_LEN];
         let source = Ipv6Addr::from(v6);
-        emit_ipv6(source, carp_proto::GROUP_V6, style, &carp, &mut packet);
+        emit_ipv6(source, GROUP_V6, style, &carp, &mut packet);
         let mut bytes = packet.to_vec();
         bytes.extend(&trailing);
-        let expected = Datagram { source: source.into(), ttl: TTL, payload: &carp };
+        let expected = Datagram { source: source.into(), destination: GROUP_V6.into(), ttl: TTL, payload: &carp };
         prop_assert_eq!(Datagram::parse(&bytes), Ok(expected));
     }
 
@@ -266,10 +266,10 @@ proptest! {
     fn a_packet_that_is_cut_short_is_refused(cut in 0..IPV4_PACKET_LEN, cut6 in 0..IPV6_PACKET_LEN) {
         let mut packet = [0; IPV4_PACKET_LEN];
         let style = HeaderStyle::default();
-        emit_ipv4(Ipv4Addr::LOCALHOST, carp_proto::GROUP_V4, style, &[0; ADVERTISEMENT_LEN], &mut packet);
+        emit_ipv4(Ipv4Addr::LOCALHOST, GROUP_V4, style, &[0; ADVERTISEMENT_LEN], &mut packet);
         prop_assert!(Datagram::parse(&packet[..cut]).is_err());
         let mut packet = [0; IPV6_PACKET_LEN];
-        emit_ipv6(Ipv6Addr::LOCALHOST, carp_proto::GROUP_V6, style, &[0; ADVERTISEMENT_LEN], &mut packet);
+        emit_ipv6(Ipv6Addr::LOCALHOST, GROUP_V6, style, &[0; ADVERTISEMENT_LEN], &mut packet);
         prop_assert!(Datagram::parse(&packet[..cut6]).is_err());
     }
 
@@ -308,7 +308,7 @@ proptest! {
         if let (true, Some(carp)) = (repaired, payload.first_chunk_mut::<ADVERTISEMENT_LEN>()) {
             repair_checksum(carp);
         }
-        let datagram = Datagram { source, ttl, payload: &payload };
+        let datagram = Datagram { source, destination: GROUP_V4.into(), ttl, payload: &payload };
         let groups = groups(Vhid::new(7).unwrap());
         let local = Local { groups: &groups, shared: &[source] };
         let verdicts = ORDERS.map(|order| check(&datagram, &local, order).is_ok());

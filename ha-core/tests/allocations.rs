@@ -19,7 +19,7 @@ use std::alloc::System;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use ha_core::carp_proto::{ADVERTISEMENT_LEN, Datagram, Family, State, TTL};
+use ha_core::carp_proto::{ADVERTISEMENT_LEN, Datagram, Family, GROUP_V4, State, TTL};
 use ha_core::io::{Driver, Transport};
 use memory::{Notes, advertisement, setup};
 use tokio::time::sleep;
@@ -86,12 +86,13 @@ impl Transport for Air {
         payload.copy_from_slice(&packet);
         Poll::Ready(Ok(Some(Datagram {
             source: IpAddr::from([10, 0, 0, 99]),
+            destination: GROUP_V4.into(),
             ttl: TTL,
             payload,
         })))
     }
 
-    fn try_send(&mut self, _: Family, _: &[u8; ADVERTISEMENT_LEN]) -> io::Result<()> {
+    fn try_send(&mut self, _: Family, _: &[u8]) -> io::Result<()> {
         self.0.lock().unwrap().sent += 1;
         Ok(())
     }

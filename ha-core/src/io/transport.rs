@@ -4,7 +4,7 @@ use core::net::IpAddr;
 use core::task::{Context, Poll};
 use std::io;
 
-use carp_proto::{ADVERTISEMENT_LEN, Datagram, Family};
+use carp_proto::{Datagram, Family};
 
 /// A way to send advertisements to the other hosts of a network segment and to receive
 /// theirs.
@@ -39,17 +39,15 @@ pub trait Transport: Send {
         buffer: &'b mut [u8],
     ) -> Poll<io::Result<Option<Datagram<'b>>>>;
 
-    /// Sends the 36 bytes of an advertisement to everybody in the segment, without waiting.
+    /// Sends an advertisement to everybody in the segment, without waiting: what follows the
+    /// IP header, 36 bytes of CARP or up to [`vrrp::MAX_LEN`](carp_proto::vrrp::MAX_LEN) of
+    /// VRRP. Its second byte is the group.
     ///
     /// # Errors
     ///
     /// [`io::ErrorKind::WouldBlock`] or [`io::ErrorKind::OutOfMemory`] if there is no room
     /// for it; any other error counts towards the three that demote the host (CARP §3.4.1).
-    fn try_send(
-        &mut self,
-        family: Family,
-        advertisement: &[u8; ADVERTISEMENT_LEN],
-    ) -> io::Result<()>;
+    fn try_send(&mut self, family: Family, advertisement: &[u8]) -> io::Result<()>;
 
     /// Returns how many packets were dropped because of where they came from.
     fn strangers(&self) -> u64 {

@@ -8,7 +8,7 @@ use std::io;
 use std::net::UdpSocket;
 use std::vec::Vec;
 
-use carp_proto::{ADVERTISEMENT_LEN, Datagram, Family, TTL};
+use carp_proto::{Datagram, Family, TTL};
 use socket2::{Domain, Socket, Type};
 use tokio::io::Interest;
 
@@ -237,16 +237,14 @@ impl Transport for UdpTransport {
         };
         Poll::Ready(Ok(payload.map(|payload| Datagram {
             source: from.ip(),
+            // Whatever carried it, it is meant for everybody.
+            destination: Family::of(from.ip()).group(),
             ttl: TTL,
             payload,
         })))
     }
 
-    fn try_send(
-        &mut self,
-        family: Family,
-        advertisement: &[u8; ADVERTISEMENT_LEN],
-    ) -> io::Result<()> {
+    fn try_send(&mut self, family: Family, advertisement: &[u8]) -> io::Result<()> {
         match self.endpoint(family) {
             Some(endpoint) => endpoint.send(advertisement),
             None => Err(io::ErrorKind::Unsupported.into()),
@@ -326,7 +324,7 @@ impl Endpoint {
 
     /// Sends to all peers. One that cannot be reached is its own trouble, not a sign that this
     /// host is in any; only if nothing could be sent, it failed.
-    fn send(&self, advertisement: &[u8; ADVERTISEMENT_LEN]) -> io::Result<()> {
+    fn send(&self, advertisement: &[u8]) -> io::Result<()> {
         let mut failure = Ok(());
         let mut sent = false;
         for peer in &self.peers {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use ha_core::carp_proto::{
     ADVERTISEMENT_LEN, AdvBase, AdvSkew, Advertisement, Authenticator, Config, CounterRule,
-    Datagram, Family, Key, TTL, Vhid,
+    Datagram, Family, GROUP_V4, Key, TTL, Vhid,
 };
 use ha_core::io::{Effects, Service, Setup, Transport};
 use tokio::time::{Instant, sleep};
@@ -145,6 +145,7 @@ impl Transport for Memory {
             let payload = &buffer[..packet.len()];
             return Poll::Ready(Ok(Some(Datagram {
                 source,
+                destination: GROUP_V4.into(),
                 ttl: TTL,
                 payload,
             })));
@@ -154,6 +155,7 @@ impl Transport for Memory {
             let payload = &buffer[..20];
             return Poll::Ready(Ok(Some(Datagram {
                 source: address(99),
+                destination: GROUP_V4.into(),
                 ttl: TTL,
                 payload,
             })));
@@ -162,14 +164,14 @@ impl Transport for Memory {
         Poll::Pending
     }
 
-    fn try_send(&mut self, _: Family, advertisement: &[u8; ADVERTISEMENT_LEN]) -> io::Result<()> {
+    fn try_send(&mut self, _: Family, advertisement: &[u8]) -> io::Result<()> {
         let mut ports = self.network.lock();
         if let Some(errno) = ports[self.number].fails {
             return Err(io::Error::from_raw_os_error(errno));
         }
         ports[self.number]
             .sent
-            .push((Instant::now(), *advertisement));
+            .push((Instant::now(), advertisement.try_into().unwrap()));
         for (number, port) in ports.iter_mut().enumerate() {
             if number != self.number {
                 port.inbox
