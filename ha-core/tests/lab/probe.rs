@@ -1,0 +1,212 @@
+//! A client that asks the shared address once per millisecond, and how long nobody answered.
+
+use core::net::{Ipv4Addr, SocketAddr};
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt,
+};
+
+use super::{Lab, Node, wait_for};
+
+const PORT: u16 = 7;
+/// Between two probes.
+pub(crate) const PERIOD: Duration = Duration::from_millis(1);
+
+/// Echo servers on all nodes, and the client.
+pub(crate) struct Prober {
+    probes: Arc<Mutex<Vec<Probe>>>,
+    ended: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// A question, and which node answered it.
+#[derive(Clone, Copy, Debug)]
+struct Probe {
+    sent: Instant,
+    answered_by: Option<u8>,
+}
+
+/// A time without an answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outage {
+    /// From the last question before that was answered to the first one after.
+    pub(crate) length: Duration,
+    /// How late the client itself was at most with a question in that time: not the daemons'
+    /// doing, but part of `length`.
+    pub(crate) jitter: Duration,
+}
+
+impl Prober {
+    /// Starts asking `address`.
+    pub(crate) fn start(lab: &Lab, address: &str) -> Self {
+        let address = address.parse().expect("an IPv4 address");
+        // What the client has learnt stays as it is until somebody tells it better: neither does
+        // it forget by itself, nor do packets wait for an answer to ARP and arrive late.
+        let client = lab.client();
+        client.sysctl("ipv4/neigh/eth0/base_reachable_time_ms", "3600000");
+        client.sysctl("ipv4/neigh/eth0/delay_first_probe_time", "3600");
+        client.sysctl("ipv4/neigh/eth0/unres_qlen_bytes", "0");
+
+        let ended = Arc::new(AtomicBool::new(false));
+        let probes = Arc::new(Mutex::new(Vec::new()));
+        let mut threads: Vec<_> = lab
+            .nodes()
+            .iter()
+            .map(|node| serve(node, address, Arc::clone(&ended)))
+            .collect();
+        let socket = client
+            .namespace()
+            .enter(|| UdpSocket::bind((client.ipv4(), 0)).expect("a socket"));
+        socket.set_nonblocking(true).expect("a socket");
+        let asking = (Arc::clone(&probes), Arc::clone(&ended));
+        threads.push(thread::spawn(move || {
+            ask(&socket, (address, PORT).into(), &asking.0, &asking.1);
+        }));
+        Self {
+            probes,
+            ended,
+            threads,
+        }
+    }
+
+    /// Waits until a question that was asked after `since` has been answered by this node.
+    pub(crate) fn await_answer(&self, node: u8, since: Instant, limit: Duration) {
+        wait_for(
+            limit,
+            || format!("an answer from node {node}; the last was {:?}", self.last()),
+            || {
+                let probes = self.probes();
+                let recent = probes.iter().rev().take_while(|probe| probe.sent > since);
+                let mut answers = recent.filter_map(|probe| probe.answered_by);
+                answers.next() == Some(node)
+            },
+        );
+    }
+
+    /// Who answered last.
+    pub(crate) fn last(&self) -> Option<u8> {
+        let probes = self.probes();
+        probes.iter().rev().find_map(|probe| probe.answered_by)
+    }
+
+    /// The longest outage that ended after `since`.
+    pub(crate) fn longest(&self, since: Instant) -> Outage {
+        let probes = self.probes();
+        let mut longest = Outage {
+            length: Duration::ZERO,
+            jitter: Duration::ZERO,
+        };
+        let mut answered: Option<usize> = None;
+        for (index, probe) in probes.iter().enumerate() {
+            if probe.answered_by.is_none() {
+                continue;
+            }
+            if let Some(before) = answered {
+                let length = probe.sent - probes[before].sent;
+                if probe.sent > since && length > longest.length {
+                    longest = Outage {
+                        length,
+                        jitter: jitter(&probes[before..=index]),
+                    };
+                }
+            }
+            answered = Some(index);
+        }
+        longest
+    }
+
+    fn probes(&self) -> MutexGuard<'_, Vec<Probe>> {
+        self.probes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Prober {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// By how much the longest pause between two questions exceeds what it should be.
+fn jitter(probes: &[Probe]) -> Duration {
+    let pauses = probes.windows(2).map(|pair| pair[1].sent - pair[0].sent);
+    pauses.max().unwrap_or_default().saturating_sub(PERIOD)
+}
+
+/// Answers from the shared address with the number of the node, whenever the node has it.
+fn serve(node: &Node, address: Ipv4Addr, ended: Arc<AtomicBool>) -> JoinHandle<()> {
+    let socket = node.namespace().enter(|| bind_ahead(address));
+    socket
+        .set_read_timeout(Some(Duration::from_millis(100)))
+        .expect("a time limit");
+    let number = node.number();
+    thread::spawn(move || {
+        let mut buffer = [0; 8];
+        while !ended.load(Ordering::Relaxed) {
+            if let Ok((4, client)) = socket.recv_from(&mut buffer) {
+                buffer[4] = number;
+                // It fails when the address has just gone, as it should.
+                let _ = socket.send_to(&buffer[..5], client);
+            }
+        }
+    })
+}
+
+/// A socket on an address that the host may not have yet.
+fn bind_ahead(address: Ipv4Addr) -> UdpSocket {
+    let fd = socket(
+        AddressFamily::Inet,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )
+    .expect("a socket");
+    setsockopt(&fd, sockopt::IpFreebind, &true).expect("a socket");
+    let [a, b, c, d] = address.octets();
+    bind(fd.as_raw_fd(), &SockaddrIn::new(a, b, c, d, PORT)).expect("a socket");
+    fd.into()
+}
+
+/// Asks once per [`PERIOD`], and notes the answers.
+fn ask(socket: &UdpSocket, server: SocketAddr, probes: &Mutex<Vec<Probe>>, ended: &AtomicBool) {
+    let start = Instant::now();
+    let mut buffer = [0; 8];
+    for number in 0_u32.. {
+        if ended.load(Ordering::Relaxed) {
+            return;
+        }
+        let due = start + PERIOD * number;
+        let sent = Instant::now();
+        if let Some(early) = due.checked_duration_since(sent) {
+            thread::sleep(early);
+        }
+        let sent = Instant::now();
+        probes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Probe {
+                sent,
+                answered_by: None,
+            });
+        // It fails while the address cannot be resolved.
+        let _ = socket.send_to(&number.to_be_bytes(), server);
+        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            let [a, b, c, d, node, ..] = buffer;
+            let index = u32::from_be_bytes([a, b, c, d]);
+            let mut probes = probes.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(probe) = probes.get_mut(index as usize).filter(|_| length == 5) {
+                assert_eq!(from, server, "the answer comes from where the question went");
+                probe.answered_by = Some(node);
+            }
+        }
+    }
+}
