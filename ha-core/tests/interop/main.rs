@@ -1,3 +1,10 @@
+//! The adapter for Linux and the daemon `carpd` on real networks, beside real `ucarp` and
+//! `keepalived`.
+//!
+//! Needs root: everything happens in network namespaces that end with the test. Of the programs
+//! it uses, `CONTRIBUTING.md` names the packages.
+
+#![cfg(target_os = "linux")]
 #![expect(clippy::disallowed_methods, reason = "waiting for daemons is limited")]
 #![expect(
     clippy::expect_used,
@@ -6,19 +13,15 @@
     reason = "this is how a test fails"
 )]
 
+mod carpd;
+mod keepalived;
 #[path = "../lab/mod.rs"]
 #[allow(dead_code, reason = "what the tests do not use, the benchmark does")]
 mod lab;
+mod load;
+mod outages;
+mod ucarp;
 
-use lab::Lab;
-use lab::outage::{Group, Leave, Rig};
+use core::time::Duration;
 
-#[test]
-#[ignore = "x"]
-fn dev() {
-    for (g,l) in [(Group::Ucarp, Leave::Crash), (Group::Ucarp, Leave::Stop), (Group::Ucarp, Leave::Kill),
-      (Group::Keepalived(100), Leave::Crash), (Group::Keepalived(10), Leave::Crash), (Group::Keepalived(1), Leave::Crash), (Group::Keepalived(1), Leave::Stop), (Group::Keepalived(100), Leave::Kill)] {
-        let mut rig = Rig::new(Lab::new(2), g, &[]);
-        for _ in 0..2 { eprintln!("{g} {l} {:?}", rig.measure(l)); }
-    }
-}
+const SECONDS: Duration = Duration::from_secs(1);

@@ -126,6 +126,17 @@ impl Recording {
         packets.filter(|packet| packet.source == source).collect()
     }
 
+    /// Checks that this host alone has sent something.
+    pub(crate) fn assert_all_from(&self, source: impl Into<IpAddr>) {
+        let source = source.into();
+        assert!(!self.packets.is_empty(), "{source} should send");
+        let stranger = self.packets.iter().find(|packet| packet.source != source);
+        assert!(
+            stranger.is_none(),
+            "only {source} should send: {stranger:?}"
+        );
+    }
+
     /// Checks that two other programs see the same CARP packets as this project, and find no
     /// fault in them.
     pub(crate) fn assert_decodes_everywhere(&self) {

@@ -113,18 +113,7 @@ impl Carpd {
         fs::write(&config, file).expect("a configuration file");
         let mut arguments = vec!["--config".to_owned(), config.display().to_string()];
         arguments.extend(options.iter().map(|&option| option.to_owned()));
-        let scheduling = if options.contains(&"--realtime") {
-            ",+sys_nice"
-        } else {
-            ""
-        };
-        let mut process = Process::confined(
-            lab.node(node).namespace(),
-            &lab.file(&format!("carpd-{node}.log")),
-            scheduling,
-            carpd(),
-            &arguments,
-        );
+        let mut process = start(lab, node, CAPABILITIES, &arguments);
         wait_until("the control socket of carpd", LIMIT, || {
             assert!(!process.has_ended(), "carpd ended:\n{}", process.log());
             control.exists()
@@ -176,7 +165,13 @@ impl Carpd {
     pub(crate) fn await_state(&self, state: &str, limit: Duration) {
         wait_for(
             limit,
-            || format!("{state} of {}, whose states are {:?}", self.process, self.states()),
+            || {
+                format!(
+                    "{state} of {}, whose states are {:?}",
+                    self.process,
+                    self.states()
+                )
+            },
             || self.states().iter().all(|own| own == state),
         );
     }
@@ -195,6 +190,36 @@ impl Carpd {
     pub(crate) fn kill(self) {
         self.process.kill();
     }
+}
+
+/// What `carpd` may do. The last is for `--realtime` alone.
+const CAPABILITIES: &[&str] = &["net_raw", "net_admin", "sys_nice"];
+
+fn start(lab: &Lab, node: u8, capabilities: &[&str], arguments: &[String]) -> Process {
+    Process::confined(
+        lab.node(node).namespace(),
+        &lab.file(&format!("carpd-{node}.log")),
+        capabilities,
+        carpd(),
+        arguments,
+    )
+}
+
+/// Starts `carpd` with options instead of a file.
+pub(crate) fn carpd_with_options(lab: &Lab, node: u8, options: &[&str]) -> Process {
+    let options: Vec<_> = options.iter().map(ToString::to_string).collect();
+    start(lab, node, &["net_raw", "net_admin"], &options)
+}
+
+/// Starts `carpd` with one capability alone. Returns what it says before it ends.
+pub(crate) fn carpd_with_only(lab: &Lab, node: u8, capability: &str) -> String {
+    let options = format!(
+        "-i eth0 -v 1 -p {PASS} -a {SHARED} -s {}",
+        lab.node(node).ipv4()
+    );
+    let mut process = start(lab, node, &[capability], &words(&options));
+    wait_until("carpd to refuse to start", LIMIT, || process.has_ended());
+    process.log()
 }
 
 /// The path of `carpd`, which is built with optimisation the first time it is asked for.

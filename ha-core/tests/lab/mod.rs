@@ -4,6 +4,7 @@
 //! Linux and root. Nothing outside of the namespaces is touched or sees a packet, and all of it
 //! ends with the test, be it by a panic or by SIGKILL.
 
+pub(crate) mod busy;
 pub(crate) mod capture;
 pub(crate) mod daemons;
 mod namespace;
@@ -24,7 +25,7 @@ use std::{env, process as std_process};
 
 use namespace::Namespace;
 pub(crate) use node::Node;
-pub(crate) use process::{Process, Usage};
+pub(crate) use process::Process;
 
 /// How often something that is awaited is looked for.
 const GLANCE: Duration = Duration::from_millis(5);
@@ -75,7 +76,9 @@ impl Lab {
         switch.ip("link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0");
         switch.ip("link set br0 up");
         Self {
-            nodes: (1..=nodes).map(|number| Node::new(&switch, number)).collect(),
+            nodes: (1..=nodes)
+                .map(|number| Node::new(&switch, number))
+                .collect(),
             client: Node::new(&switch, Node::CLIENT),
             switch,
             dir,
@@ -131,6 +134,22 @@ impl Lab {
             .filter(|node| node.has(address))
             .map(Node::number)
             .collect()
+    }
+
+    /// Waits until this host has the address and packets to it arrive there, whatever others
+    /// believe that are cut off.
+    pub(crate) fn await_takeover(&self, number: u8, address: &str, limit: Duration) {
+        wait_for(
+            limit,
+            || {
+                format!(
+                    "{address} on node {number}, but it is on {:?}",
+                    self.holders(address)
+                )
+            },
+            || self.node(number).has(address),
+        );
+        self.assert_answers(number, address);
     }
 
     /// Waits until this host, and no other, has the address, and says so to whoever asks by ARP.

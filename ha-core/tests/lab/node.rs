@@ -1,7 +1,8 @@
 //! A host of the laboratory: a namespace with one interface, plugged into the bridge.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::fs;
+use std::net::UdpSocket;
 
 use serde_json::Value;
 
@@ -90,6 +91,25 @@ impl Node {
     /// Whether it has this address now.
     pub(crate) fn has(&self, address: &str) -> bool {
         self.addresses().iter().any(|own| own == address)
+    }
+
+    /// What it believes to be the MAC address of a neighbour.
+    pub(crate) fn neighbour(&self, address: &str) -> Option<Mac> {
+        let entries = self.json(&format!("-j neigh show {address}"));
+        entries.first()?["lladdr"].as_str()?.parse().ok()
+    }
+
+    /// Sends something to an address, so that it must find the neighbour.
+    pub(crate) fn greet(&self, address: &str) {
+        let to = SocketAddr::new(address.parse().expect("an address"), 9);
+        self.namespace.enter(|| {
+            let any: IpAddr = match to {
+                SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+            };
+            let socket = UdpSocket::bind((any, 0)).expect("a socket");
+            socket.send_to(b"hello", to).expect("a way there");
+        });
     }
 
     /// Writes a kernel setting below `net`.

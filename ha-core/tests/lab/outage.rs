@@ -87,12 +87,10 @@ impl Group {
                 advbase: 0,
                 ..Host::new(if better { best } else { second })
             }),
-            Self::Vrrp(interval) => carpd(Host::vrrp(if better { 200 } else { 100 }, interval)),
-            Self::Ucarp => {
-                Daemon::Other(Ucarp::new(if better { 0 } else { 100 }).start(lab, node))
-            }
+            Self::Vrrp(interval) => carpd(Host::vrrp(if better { 200 } else { 150 }, interval)),
+            Self::Ucarp => Daemon::Other(Ucarp::new(if better { 0 } else { 100 }).start(lab, node)),
             Self::Keepalived(centiseconds) => {
-                let priority = if better { 200 } else { 100 };
+                let priority = if better { 200 } else { 150 };
                 let keepalived = Keepalived {
                     priority,
                     centiseconds,
@@ -185,6 +183,29 @@ impl Rig {
         }
     }
 
+    /// Lets nothing happen for a while, and returns what happened nevertheless: addresses added
+    /// to the worse host, removed from the better one, and the longest time without an answer.
+    pub(crate) fn rest(&mut self, time: Duration) -> (usize, Duration) {
+        self.settle();
+        let monitors = [1, 2].map(|node| {
+            let log = self.lab.file(&format!("monitor-{node}.log"));
+            let words = ["-o", "-4", "monitor", "address"].map(ToOwned::to_owned);
+            Process::start(self.lab.node(node).namespace(), &log, "ip", &words)
+        });
+        let since = Instant::now();
+        pass(time);
+        let [better, worse] = monitors.map(|monitor| {
+            let log = monitor.log();
+            let lines = log.lines().filter(|line| line.contains(SHARED));
+            let (removed, added): (Vec<_>, Vec<_>) =
+                lines.partition(|line| line.contains("Deleted"));
+            (added.len(), removed.len())
+        });
+        // That the better host gets its address again and again is how it keeps it.
+        let changes = better.1 + worse.0 + worse.1;
+        (changes, self.prober.longest(since).length)
+    }
+
     /// Waits until the better host is the only one with the address, and then for any part of an
     /// interval: successive calls spread evenly over it.
     fn settle(&mut self) {
@@ -216,10 +237,138 @@ impl Daemon {
     }
 }
 
-/// The value below which so many hundredths of the values lie.
-pub(crate) fn percentile(values: &[Duration], hundredths: usize) -> Duration {
-    let mut values = values.to_vec();
-    values.sort_unstable();
-    let rank = (values.len() * hundredths).div_ceil(100).max(1);
-    values[rank - 1]
+/// A row of the table: who, how, and what is promised.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    pub(crate) group: Group,
+    pub(crate) leave: Leave,
+    pub(crate) limits: Limits,
+}
+
+/// What is promised of outages.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Limits {
+    pub(crate) median: Option<Duration>,
+    pub(crate) p95: Option<Duration>,
+    pub(crate) max: Option<Duration>,
+}
+
+impl Limits {
+    /// Whether anything is promised.
+    pub(crate) fn is_any(&self) -> bool {
+        self.median.or(self.p95).or(self.max).is_some()
+    }
+}
+
+const fn row(leave: Leave, group: Group) -> Row {
+    let limits = Limits {
+        median: None,
+        p95: None,
+        max: None,
+    };
+    Row {
+        group,
+        leave,
+        limits,
+    }
+}
+
+impl Row {
+    const fn median(mut self, millis: u64) -> Self {
+        self.limits.median = Some(Duration::from_millis(millis));
+        self
+    }
+
+    const fn p95(mut self, millis: u64) -> Self {
+        self.limits.p95 = Some(Duration::from_millis(millis));
+        self
+    }
+
+    const fn max(mut self, millis: u64) -> Self {
+        self.limits.max = Some(Duration::from_millis(millis));
+        self
+    }
+
+    /// Whether what happens is so slow that others may happen at the same time.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.leave != Leave::Stop && self.group.interval() >= Duration::from_secs(1)
+    }
+
+    /// Measures it so many times.
+    pub(crate) fn run(&self, lab: Lab, runs: usize) -> Figures {
+        let mut rig = Rig::new(lab, self.group, &[]);
+        Figures::of((0..runs).map(|_| rig.measure(self.leave)).collect())
+    }
+}
+
+/// All that is measured: ours first, then others in the same situation.
+pub(crate) const ROWS: &[Row] = &[
+    row(Leave::Crash, Group::Carp).median(3000).max(3410),
+    row(Leave::Crash, Group::Ucarp),
+    row(Leave::Crash, Group::Keepalived(100)),
+    row(Leave::Kill, Group::Carp),
+    row(Leave::Kill, Group::Ucarp),
+    row(Leave::Kill, Group::Keepalived(100)),
+    row(Leave::Stop, Group::Carp).median(3).p95(10),
+    row(Leave::Stop, Group::Ucarp),
+    row(Leave::Stop, Group::Keepalived(100)),
+    row(Leave::Stop, Group::Keepalived(1)),
+    row(Leave::Crash, Group::FastCarp(25, 26)).median(300),
+    row(Leave::Crash, Group::Vrrp(10)).median(300),
+    row(Leave::Crash, Group::Keepalived(10)),
+    row(Leave::Crash, Group::FastCarp(1, 2)).median(31),
+    row(Leave::Crash, Group::Vrrp(1)).median(31),
+    row(Leave::Crash, Group::Keepalived(1)),
+];
+
+/// What some runs of a row have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Figures {
+    pub(crate) runs: usize,
+    pub(crate) min: Duration,
+    pub(crate) median: Duration,
+    pub(crate) p95: Duration,
+    pub(crate) max: Duration,
+    /// The worst that the client itself may have added.
+    pub(crate) jitter: Duration,
+    /// In how many runs both hosts had the address afterwards.
+    pub(crate) kept_address: usize,
+}
+
+impl Figures {
+    fn of(mut costs: Vec<Cost>) -> Self {
+        costs.sort_unstable_by_key(|cost| cost.outage);
+        // The value that so many hundredths do not exceed.
+        let percentile = |hundredths: usize| {
+            let rank = (costs.len() * hundredths).div_ceil(100);
+            costs[rank.max(1) - 1].outage
+        };
+        Self {
+            runs: costs.len(),
+            min: percentile(0),
+            median: percentile(50),
+            p95: percentile(95),
+            max: percentile(100),
+            jitter: costs
+                .iter()
+                .map(|cost| cost.jitter)
+                .max()
+                .unwrap_or_default(),
+            kept_address: costs.iter().filter(|cost| cost.kept_address).count(),
+        }
+    }
+
+    /// What was promised and is not so, in words.
+    pub(crate) fn broken(&self, limits: Limits) -> Vec<String> {
+        let checks = [
+            ("median", self.median, limits.median),
+            ("p95", self.p95, limits.p95),
+            ("max", self.max, limits.max),
+        ];
+        checks
+            .into_iter()
+            .filter_map(|(name, is, limit)| Some((name, is, limit.filter(|limit| is > *limit)?)))
+            .map(|(name, is, limit)| format!("{name} {is:.1?} > {limit:?}"))
+            .collect()
+    }
 }

@@ -34,16 +34,16 @@ pub(crate) struct Usage {
 }
 
 impl Process {
-    /// Starts `program` with the capabilities a network daemon needs and `more` of them, such as
-    /// `,+sys_nice`, but no others, even as root.
+    /// Starts `program` with these capabilities and no others, even as root: words such as
+    /// `net_raw`.
     pub(crate) fn confined(
         namespace: &Namespace,
         log: &Path,
-        more: &str,
+        capabilities: &[&str],
         program: impl AsRef<Path>,
         arguments: &[String],
     ) -> Self {
-        let bounds = format!("--bounding-set=-all,+net_raw,+net_admin{more}");
+        let bounds = format!("--bounding-set=-all,+{}", capabilities.join(",+"));
         Self::under(&[&bounds], namespace, log, program.as_ref(), arguments)
     }
 

@@ -1,0 +1,57 @@
+//! What the benchmark `outages` measures, with fewer runs.
+
+use crate::SECONDS;
+use crate::lab::Lab;
+use crate::lab::busy::Busy;
+use crate::lab::outage::{Group, ROWS, Rig, Row};
+
+const RUNS: usize = 3;
+
+/// Checks the rows that promise something and are as slow as that.
+fn check(slow: bool) {
+    let promising = |row: &&Row| row.limits.is_any() && row.is_slow() == slow;
+    for row in ROWS.iter().filter(promising) {
+        let figures = row.run(Lab::alone(2), RUNS);
+        println!("{}, {}: {figures:?}", row.leave, row.group);
+        let broken = figures.broken(row.limits);
+        assert!(
+            broken.is_empty(),
+            "{}, {}: {broken:?}",
+            row.leave,
+            row.group
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn slow_outages_are_as_short_as_promised() {
+    check(true);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn fast_outages_are_as_short_as_promised() {
+    check(false);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn nothing_changes_at_rest() {
+    let mut rig = Rig::new(Lab::new(2), Group::FastCarp(25, 26), &[]);
+    let (changes, _) = rig.rest(SECONDS * 60);
+    assert_eq!(changes, 0);
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn nothing_changes_on_busy_processors() {
+    let mut rig = Rig::new(
+        Lab::alone(2),
+        Group::FastCarp(25, 26),
+        &["--realtime", "10"],
+    );
+    let _busy = Busy::start();
+    let (changes, _) = rig.rest(SECONDS * 10);
+    assert_eq!(changes, 0);
+}
