@@ -27,7 +27,6 @@ impl Node {
             number,
         };
         let inside = &node.namespace;
-        // One processor's receive queue is enough for the few packets, and keeps their order.
         switch.ip(&format!(
             "link add p{number} type veth peer name {} address {} netns {}",
             Self::INTERFACE,
