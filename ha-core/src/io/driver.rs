@@ -19,7 +19,6 @@ use std::vec::Vec;
 
 use carp_proto::{AcceptTtl, Config, ConfigError, Family, Key, LinkLocal, Vhid};
 use tokio::sync::{broadcast, mpsc};
-use tokio::task::JoinSet;
 
 pub use self::demotion::MAX_DEMOTIONS;
 use self::engine::Engine;
@@ -158,9 +157,12 @@ pub enum SetupError {
         /// The id.
         vhid: Vhid,
     },
-    /// The segment is of another driver.
+    /// The segment is of another driver, or was removed.
     #[error("no such segment")]
     UnknownSegment,
+    /// The driver has ended or is shutting down.
+    #[error("the driver has ended or is shutting down")]
+    Ended,
 }
 
 /// How a driver ended other than well.
@@ -246,8 +248,6 @@ pub enum DriverError {
 pub struct Driver {
     engine: Engine,
     limits: Limits,
-    /// Of each virtual host, until its task owns them.
-    effects: Vec<Box<dyn Effects>>,
     commands: mpsc::Receiver<Command>,
     handle: Handle,
     events: Events,
@@ -264,7 +264,6 @@ impl Driver {
             handle: Handle::new(sender, events.downgrade()),
             engine: Engine::new(events),
             limits,
-            effects: Vec::new(),
             commands,
             events: Events::new(receiver),
         }
@@ -283,18 +282,8 @@ impl Driver {
     ///
     /// [`SetupError`], whose variants say what is wrong.
     pub fn add(&mut self, segment: SegmentId, setup: Setup) -> Result<HostId, SetupError> {
-        let Setup {
-            config,
-            key,
-            addresses,
-            link_local,
-            ttl,
-            effects,
-        } = setup;
-        let host = Host::new(segment, config, &key, addresses, link_local, ttl)?;
-        let id = self.engine.add(host)?;
-        self.effects.push(effects);
-        Ok(id)
+        let host = Host::new(segment, setup)?;
+        self.engine.add(clock::now(), host)
     }
 
     /// Returns a handle to command the driver by.
@@ -321,7 +310,6 @@ impl Driver {
         let Self {
             mut engine,
             limits,
-            effects,
             mut commands,
             handle,
             events,
@@ -331,11 +319,10 @@ impl Driver {
         let mut commanded = true;
         let mut shutdowns: Vec<Reply<Result<(), DriverError>>> = Vec::new();
 
-        // Aborts all tasks when it is dropped.
-        let mut tasks = JoinSet::new();
-        let mut reports = engine.start(clock::now(), effects, limits.effect, &mut tasks);
+        let mut reports = engine.start(clock::now(), limits.effect);
         let mut alarm = pin!(clock::alarm());
         while !engine.is_finished() {
+            engine.reap();
             let backlog = engine.drain(clock::now()).is_pending();
             if backlog || engine.take_flooded() {
                 // There is more to do at once, but others want to run as well.
@@ -352,6 +339,17 @@ impl Driver {
                     Some(Command::Change(change, reply)) => {
                         // Whoever asked may be gone, here and below.
                         let _ = reply.send(engine.change(clock::now(), change));
+                    }
+                    Some(Command::AddSegment(transport, reply)) => {
+                        let _ = reply.send(engine.add_segment(transport));
+                    }
+                    Some(Command::Add(segment, setup, reply)) => {
+                        let added = Host::new(segment, *setup).map_err(SetupError::from);
+                        let now = clock::now();
+                        let _ = reply.send(added.and_then(|host| engine.add(now, host)));
+                    }
+                    Some(Command::Remove(host, reply)) => {
+                        engine.remove(clock::now(), host, reply);
                     }
                     Some(Command::Status(reply)) => {
                         let _ = reply.send(engine.status());
@@ -378,7 +376,7 @@ impl Driver {
         }
         let result = engine.result();
         // Whoever waits for the end may want to bind the same ports.
-        drop((engine, tasks, reports));
+        drop((engine, reports));
         for reply in shutdowns {
             let _ = reply.send(result);
         }

@@ -237,13 +237,12 @@ pub(super) enum Outcome {
     Panicked,
 }
 
-/// The task that owns the effects of a virtual host; it ends with the driver. No more than one
-/// job of a host is under way, so there is always room for its report.
+/// The task that owns the effects of a virtual host; it ends with the host.
 pub(super) async fn work(
     host: HostId,
     mut effects: Box<dyn Effects>,
     mut jobs: mpsc::Receiver<Job>,
-    reports: mpsc::Sender<Report>,
+    reports: mpsc::UnboundedSender<Report>,
     limit: Duration,
 ) {
     let mut sentinel = Sentinel {
@@ -277,14 +276,14 @@ pub(super) async fn work(
 /// Reports a panic, which unwinds through it.
 struct Sentinel {
     host: HostId,
-    reports: mpsc::Sender<Report>,
+    reports: mpsc::UnboundedSender<Report>,
     busy: bool,
 }
 
 impl Sentinel {
     fn report(&self, outcome: Outcome) {
         // Fails only if the driver is gone.
-        let _ = self.reports.try_send(Report {
+        let _ = self.reports.send(Report {
             host: self.host,
             outcome,
         });

@@ -1,22 +1,23 @@
 //! One virtual host: its machine, and all that surrounds it.
 
 use core::net::IpAddr;
+use std::boxed::Box;
 use std::io;
 use std::sync::Arc;
 use std::vec::Vec;
 
 use carp_proto::{
     ADVERTISEMENT_LEN, AcceptTtl, AddressCount, Authenticator, Config, ConfigError, Family, Group,
-    Input, Key, LinkLocal, Received, ReplayPolicy, SendResult, State, Stats, Transmit, Vhid,
-    VirtualHost,
+    Input, Received, ReplayPolicy, SendResult, State, Stats, Transmit, Vhid, VirtualHost,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::super::effects::{Effect, Job, Pending, Service};
+use super::super::effects::{Effect, Effects, Job, Pending, Service};
 use super::super::transport::Transport;
 use super::gate::Gate;
-use super::{HostId, HostStatus, SegmentId};
+use super::handle::Reply;
+use super::{CommandError, HostId, HostStatus, SegmentId, Setup};
 
 /// How many bow-outs wait for a release: two rounds of both families.
 const MAX_FAREWELLS: usize = 4;
@@ -31,6 +32,10 @@ pub(super) struct Host {
     pub(super) pending: Pending,
     /// To the task that owns the effects; none before it runs and after it panicked.
     pub(super) jobs: Option<mpsc::Sender<Job>>,
+    /// Until that task owns them.
+    pub(super) effects: Option<Box<dyn Effects>>,
+    /// Whom to tell when the host has left, if it was asked to.
+    pub(super) leaving: Option<Reply<Result<(), CommandError>>>,
     /// Bow-outs to be sent when the addresses are released. The machine has counted them as
     /// sent, also those that then prove needless.
     pub(super) farewells: Vec<Transmit>,
@@ -48,15 +53,16 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(
-        segment: SegmentId,
-        config: Config,
-        key: &Key,
-        addresses: Arc<[IpAddr]>,
-        link_local: LinkLocal,
-        ttl: AcceptTtl,
-    ) -> Result<Self, ConfigError> {
-        let auth = Authenticator::new(key, config.vhid, &addresses).with_link_local(link_local);
+    pub(super) fn new(segment: SegmentId, setup: Setup) -> Result<Self, ConfigError> {
+        let Setup {
+            config,
+            key,
+            addresses,
+            link_local,
+            ttl,
+            effects,
+        } = setup;
+        let auth = Authenticator::new(&key, config.vhid, &addresses).with_link_local(link_local);
         Ok(Self {
             segment,
             machine: VirtualHost::new(config)?,
@@ -65,6 +71,8 @@ impl Host {
             addresses,
             pending: Pending::new(),
             jobs: None,
+            effects: Some(effects),
+            leaving: None,
             farewells: Vec::with_capacity(MAX_FAREWELLS),
             failed: None,
             refusals: Gate::default(),
@@ -77,6 +85,11 @@ impl Host {
 
     pub(super) fn vhid(&self) -> Vhid {
         self.auth.vhid()
+    }
+
+    /// Whether something is left to do or to send.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.pending.is_idle() || !self.farewells.is_empty()
     }
 
     /// What the segment has to know of it.

@@ -8,7 +8,9 @@ use std::io;
 use std::sync::Arc;
 use std::vec::Vec;
 
-use carp_proto::{CheckOrder, Datagram, Discard, Group, Local, Stats, Vhid, View, check};
+use carp_proto::{
+    CheckOrder, Datagram, Discard, Group, Interface, Local, Stats, Vhid, View, check,
+};
 use tokio::time::Instant;
 
 use super::super::transport::Transport;
@@ -20,6 +22,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) struct Segment {
     pub(super) transport: Box<dyn Transport>,
     pub(super) stats: Stats,
+    /// What the driver was told last about the interface, if anything.
+    pub(super) interface: Option<Interface>,
     groups: Vec<Group>,
     shared: Vec<IpAddr>,
     retry_at: Option<Instant>,
@@ -31,6 +35,7 @@ impl Segment {
         Self {
             transport,
             stats: Stats::default(),
+            interface: None,
             groups: Vec::new(),
             shared: Vec::new(),
             retry_at: None,
