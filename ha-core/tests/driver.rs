@@ -11,12 +11,17 @@
 mod memory;
 
 use core::future::Future;
+use core::net::IpAddr;
+use core::task::{Context, Poll};
 use core::time::Duration;
+use std::io;
 
-use ha_core::carp_proto::{self, AdvBase, Interface, Reason, ReplayPolicy, Settings, State, Vhid};
+use ha_core::carp_proto::{
+    self, AdvBase, Datagram, Family, Interface, Reason, ReplayPolicy, Settings, State, Vhid,
+};
 use ha_core::io::{
     CommandError, DemotionCause, Driver, DriverError, Effect, Event, EventKind, Events, Handle,
-    HostId, Limits, MAX_DEMOTIONS, PACKETS_PER_TURN, Setup, SetupError,
+    HostId, Limits, MAX_DEMOTIONS, PACKETS_PER_TURN, Setup, SetupError, Transport,
 };
 use memory::{BOW_OUT, Network, Notes, Said, advertisement, config, setup};
 use tokio::task::JoinHandle;
@@ -779,7 +784,7 @@ async fn impossible_virtual_hosts_are_refused() {
 
     let v6 = ["2001:db8::1".parse().unwrap()];
     let v6 = Setup::new(config(2, 0), memory::key(), &v6, notes.clone());
-    let family = carp_proto::Family::V6;
+    let family = Family::V6;
     assert_eq!(driver.add(segment, v6), Err(SetupError::Family { family }));
 
     let elsewhere = Driver::default().add_segment(network.port());
@@ -857,6 +862,20 @@ async fn segments_come_and_go_while_the_driver_runs() {
     let status = node.handle.status().await.unwrap();
     assert_eq!((status.hosts[1].state, status.demotion), (State::Init, 240));
 
+    // Another transport, and nobody has to change its role.
+    let moved = network.port();
+    node.handle.replace_transport(first, moved).await.unwrap();
+    assert_eq!(
+        node.handle.replace_transport(second, Deaf).await,
+        Err(CommandError::Family { family: Family::V4 })
+    );
+    sleep(2 * SECOND).await;
+    assert_eq!(node.state().await, State::Master);
+    assert!(!network.sent(2).is_empty());
+    let sent = network.sent(0).len();
+    sleep(2 * SECOND).await;
+    assert_eq!(network.sent(0).len(), sent);
+
     assert_eq!(
         node.handle.remove_segment(second).await,
         Err(CommandError::InUse)
@@ -885,6 +904,31 @@ async fn segments_come_and_go_while_the_driver_runs() {
         node.handle.add(first, setup(3, 0, &notes)).await,
         Err(SetupError::Ended)
     );
+}
+
+/// A transport that carries nothing.
+struct Deaf;
+
+impl Transport for Deaf {
+    fn carries(&self, _: Family) -> bool {
+        false
+    }
+
+    fn source(&self, _: Family) -> Option<IpAddr> {
+        None
+    }
+
+    fn poll_receive<'b>(
+        &mut self,
+        _: &mut Context<'_>,
+        _: &'b mut [u8],
+    ) -> Poll<io::Result<Option<Datagram<'b>>>> {
+        Poll::Pending
+    }
+
+    fn try_send(&mut self, _: Family, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 #[tokio::test(start_paused = true)]

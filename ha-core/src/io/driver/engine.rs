@@ -8,6 +8,7 @@ use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::vec::Vec;
 
 use carp_proto::{
     AddressCount, Discard, Family, Input, Interface, Output, Received, State, Transmit,
@@ -572,6 +573,7 @@ impl Engine {
                 }
             }
             Change::RemoveSegment(id) => self.remove_segment(id)?,
+            Change::Transport(id, transport) => self.replace_transport(now, id, transport)?,
             Change::Demote(name, amount) => {
                 if !self.demotion.has_room_for(&name) {
                     return Err(CommandError::TooManyReasons);
@@ -623,6 +625,30 @@ impl Engine {
                 Ok(())
             }
         }
+    }
+
+    fn replace_transport(
+        &mut self,
+        now: Instant,
+        id: SegmentId,
+        transport: Box<dyn Transport>,
+    ) -> Result<(), CommandError> {
+        let segment = self.segments.get_mut(&id.index);
+        let segment = segment
+            .filter(|_| id.driver == self.driver)
+            .ok_or(CommandError::Unknown)?;
+        let hosts = self.hosts.values_mut().filter(|host| host.segment == id);
+        let hosts: Vec<_> = hosts.collect();
+        for host in &hosts {
+            if let Some(family) = missing(&*transport, &host.addresses) {
+                return Err(CommandError::Family { family });
+            }
+        }
+        for host in hosts {
+            host.learn_sources(now, &*transport);
+        }
+        segment.replace_transport(transport);
+        Ok(())
     }
 
     /// Forgets the virtual hosts that have left.

@@ -28,7 +28,6 @@ pub(super) enum Command {
     Shutdown(Reply<Result<(), DriverError>>),
 }
 
-#[derive(Debug)]
 pub(super) enum Change {
     Force(HostId, State),
     Settings(HostId, Settings),
@@ -37,6 +36,7 @@ pub(super) enum Change {
     Demote(Arc<str>, i32),
     Restore(Arc<str>),
     RemoveSegment(SegmentId),
+    Transport(SegmentId, Box<dyn Transport>),
 }
 
 /// Why a command was not carried out.
@@ -148,6 +148,22 @@ impl Handle {
     /// [`CommandError::InUse`], [`CommandError::Unknown`], and when the driver ends.
     pub async fn remove_segment(&self, segment: SegmentId) -> Result<(), CommandError> {
         self.change(Change::RemoveSegment(segment)).await
+    }
+
+    /// Has a segment reached by another transport from now on, and closes the former one. The
+    /// virtual hosts keep their roles.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::Family`] if the transport does not carry the family of an address that
+    /// is shared there, [`CommandError::Unknown`], and when the driver ends.
+    pub async fn replace_transport(
+        &self,
+        segment: SegmentId,
+        transport: impl Transport + 'static,
+    ) -> Result<(), CommandError> {
+        self.change(Change::Transport(segment, Box::new(transport)))
+            .await
     }
 
     /// Makes a virtual host MASTER or BACKUP now, as the operator's wish; what the machine

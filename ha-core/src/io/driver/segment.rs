@@ -43,6 +43,12 @@ impl Segment {
         }
     }
 
+    /// Reads and sends by another transport from now on.
+    pub(super) fn replace_transport(&mut self, transport: Box<dyn Transport>) {
+        self.transport = transport;
+        self.retry_at = None;
+    }
+
     pub(super) fn has(&self, vhid: Vhid) -> bool {
         self.groups.iter().any(|group| group.vhid == vhid)
     }
