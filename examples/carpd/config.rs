@@ -178,7 +178,9 @@ impl FromStr for Shared {
             None => longest,
             Some(Ok(length)) if (1..=longest).contains(&length) => length,
             Some(_) => {
-                return Err(format!("the prefix length of {text:?} is outside 1..={longest}"));
+                return Err(format!(
+                    "the prefix length of {text:?} is outside 1..={longest}"
+                ));
             }
         };
         if address.is_multicast() || address.is_unspecified() || address.is_loopback() {
@@ -356,6 +358,14 @@ impl Config {
 }
 
 impl Host {
+    /// The rules of its machine.
+    pub(crate) fn dialect(&self) -> Dialect {
+        match &self.protocol {
+            Protocol::Carp { dialect, .. } => *dialect,
+            Protocol::Vrrp(_) => Dialect::default(),
+        }
+    }
+
     fn check_pace(&self) -> Result<(), String> {
         match (self.live.pace, &self.protocol) {
             (Pace::Carp { .. }, Protocol::Carp { dialect, .. }) => self

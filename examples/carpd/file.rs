@@ -25,8 +25,8 @@ const MAX_PASSPHRASE_FILE: u64 = 512;
 /// Reads and checks a file.
 pub(crate) fn load(path: &Path) -> Result<Config, String> {
     let text = read(path, MAX_FILE)?;
-    let text = core::str::from_utf8(&text)
-        .map_err(|_| format!("{}: it is not UTF-8", path.display()))?;
+    let text =
+        core::str::from_utf8(&text).map_err(|_| format!("{}: it is not UTF-8", path.display()))?;
     parse(text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
@@ -74,10 +74,7 @@ pub(crate) fn parse(text: &str) -> Result<Config, String> {
     }
     for raw in file.hosts {
         let (name, host) = raw.host()?;
-        config
-            .interfaces
-            .entry(name.interface.clone())
-            .or_default();
+        config.interfaces.entry(name.interface.clone()).or_default();
         if config.hosts.insert(name.clone(), host).is_some() {
             return Err(format!("host {name} is configured twice"));
         }
@@ -175,7 +172,9 @@ struct RawHost {
 }
 
 /// A string, whose text no error shows.
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Zeroizing<String>>, D::Error> {
+fn secret<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Zeroizing<String>>, D::Error> {
     match toml::Value::deserialize(deserializer)? {
         toml::Value::String(text) => Ok(Some(Zeroizing::new(text))),
         other => Err(serde::de::Error::custom(format!(

@@ -173,7 +173,9 @@ impl Options {
 
     /// Whether the passphrase stands in the list of processes.
     pub(crate) fn shows_passphrase(&self) -> bool {
-        self.ucarp.as_ref().is_some_and(|ucarp| ucarp.pass.is_some())
+        self.ucarp
+            .as_ref()
+            .is_some_and(|ucarp| ucarp.pass.is_some())
     }
 
     /// The filter of the log, if one is given.
