@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use ha_core::carp_proto::vrrp::{AdverInterval, Priority};
 use ha_core::carp_proto::{
-    AdvBase, AdvSkew, Dialect, FreeBsd, Key, OpenBsd, UCarp, UnknownLink, Vhid,
+    AdvBase, AdvSkew, Dialect, FreeBsd, Key, OpenBsd, Settings, UCarp, UnknownLink, Vhid,
 };
 use zeroize::Zeroizing;
 
@@ -381,8 +381,8 @@ impl Host {
 
 impl Live {
     /// What the machine is told.
-    pub(crate) fn settings(&self) -> ha_core::carp_proto::Settings {
-        let mut settings = ha_core::carp_proto::Settings::default();
+    pub(crate) fn settings(&self) -> Settings {
+        let mut settings = Settings::default();
         settings.preempt = self.preempt;
         if let Pace::Carp { advbase, advskew } = self.pace {
             settings.advbase = advbase;

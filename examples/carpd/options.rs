@@ -181,7 +181,7 @@ impl Options {
     /// The filter of the log, if one is given.
     pub(crate) fn filter(&self) -> Option<&str> {
         let is_debug = self.ucarp.as_ref().is_some_and(|ucarp| ucarp.debug);
-        self.log.as_deref().or(is_debug.then_some("debug"))
+        self.log.as_deref().or_else(|| is_debug.then_some("debug"))
     }
 }
 

@@ -1,6 +1,7 @@
 //! From the command line to the end: the signals, and what each of them means.
 
 use core::time::Duration;
+use std::io;
 use std::sync::Arc;
 
 use ha_core::io::linux::Network;
@@ -57,28 +58,22 @@ pub(crate) fn start(options: &Options) -> Result<(), Failure> {
         .map_err(Failure::Running)
 }
 
-/// The signals that mean something.
-struct Signals {
+/// The signals that end the program.
+struct End {
     terminate: Signal,
     interrupt: Signal,
-    reload: Signal,
-    status: Signal,
-    step_down: Signal,
 }
 
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
+impl End {
+    fn listen() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            reload: signal(SignalKind::hangup())?,
-            status: signal(SignalKind::user_defined1())?,
-            step_down: signal(SignalKind::user_defined2())?,
         })
     }
 
-    /// Waits for one that ends the program.
-    async fn end(&mut self) {
+    /// Waits for the next one.
+    async fn wait(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -88,7 +83,11 @@ impl Signals {
 
 async fn run(options: &Options, config: Config) -> Result<(), String> {
     let text = |error: &dyn core::fmt::Display| error.to_string();
-    let mut signals = Signals::listen().map_err(|error| text(&error))?;
+    let mut end = End::listen().map_err(|error| text(&error))?;
+    let listen = |kind| signal(kind).map_err(|error| text(&error));
+    let mut reloads = listen(SignalKind::hangup())?;
+    let mut questions = listen(SignalKind::user_defined1())?;
+    let mut step_downs = listen(SignalKind::user_defined2())?;
     let network = Network::open().map_err(|error| text(&error))?;
     let mut limits = Limits::default();
     limits.effect = BACKSTOP;
@@ -125,25 +124,25 @@ async fn run(options: &Options, config: Config) -> Result<(), String> {
     let failure = loop {
         tokio::select! {
             biased;
-            () = signals.end() => break None,
+            () = end.wait() => break None,
             ended = &mut running => break Some(match ended {
                 Ok(Ok(())) => "the driver has ended".to_owned(),
                 Ok(Err(error)) => error.to_string(),
                 Err(error) => error.to_string(),
             }),
             Some(error) = failures.recv() => break Some(error),
-            _ = signals.status.recv() => dump(&handle, &names).await,
-            _ = signals.step_down.recv() => {
+            _ = questions.recv() => dump(&handle, &names).await,
+            _ = step_downs.recv() => {
                 info!("stepping down, as a signal says");
                 if let Err(error) = control::step_down(&handle).await {
                     warn!(%error, "cannot step down");
                 }
             }
-            _ = signals.reload.recv() => {
+            _ = reloads.recv() => {
                 let ended = tokio::select! {
                     biased;
                     // Not held up by what takes long to leave.
-                    () = signals.end() => true,
+                    () = end.wait() => true,
                     () = reload(options, &mut daemon) => false,
                 };
                 if ended {
@@ -157,7 +156,7 @@ async fn run(options: &Options, config: Config) -> Result<(), String> {
     info!("ending");
     let ended = tokio::select! {
         ended = daemon.shut_down() => ended,
-        () = signals.end() => return Err("ended at once by a second signal".to_owned()),
+        () = end.wait() => return Err("ended at once by a second signal".to_owned()),
     };
     // It ends with the driver's events.
     let _ = logging.await;

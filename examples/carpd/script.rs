@@ -395,7 +395,7 @@ mod tests {
         assert_eq!(lines[0], "line 0");
         assert!(lines[MAX_LINES].contains("left out"));
 
-        let (_, lines) = super::tests::outcome("head -c 5000 /dev/zero | tr '\\0' x", SECOND).await;
+        let (_, long) = outcome("head -c 5000 /dev/zero | tr '\\0' x", SECOND).await;
         assert!(lines.iter().all(|line| line.len() <= 2 * MAX_LINE));
         assert_eq!(lines.iter().map(String::len).sum::<usize>(), 5000);
     }

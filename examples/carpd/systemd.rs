@@ -1,6 +1,6 @@
 //! What systemd is told, where it started this program.
 
-use std::fmt::Write;
+use core::fmt::Write;
 use std::sync::Arc;
 
 use ha_core::carp_proto::State;
