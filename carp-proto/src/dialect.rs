@@ -141,6 +141,11 @@ impl Dialect {
         }
     }
 
+    /// Whether the RFC's rules are followed.
+    pub(crate) const fn is_rfc(self) -> bool {
+        matches!(self, Self::Vrrp(Vrrp::Rfc9568))
+    }
+
     /// Whether it is FreeBSD's code, whichever protocol it speaks.
     pub(crate) const fn is_freebsd(self) -> bool {
         matches!(self, Self::FreeBsd(_) | Self::Vrrp(Vrrp::FreeBsd15))

@@ -726,7 +726,8 @@ const fn address_len(family: Family) -> usize {
 #[expect(clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
-    use crate::check::AcceptTtl;
+    use crate::check::{AcceptTtl, Group};
+    use crate::ip::Datagram;
     use proptest::prelude::*;
     use std::vec::Vec;
 
@@ -811,6 +812,84 @@ mod tests {
     }
 
     #[test]
+    fn the_rfc_also_wants_the_type_and_the_count_to_be_right() {
+        let group = [Group {
+            vhid: Vhid::new(51).unwrap(),
+            v4: true,
+            v6: false,
+            ttl: AcceptTtl::Direct,
+        }];
+        let verdict = |rules, bytes: &[u8; 12]| {
+            let local = Local {
+                vrrp: &group,
+                rules,
+                checksum: Checksum::WithoutPseudoHeader,
+                ..Local::default()
+            };
+            let datagram = Datagram {
+                source: Ipv4Addr::new(192, 0, 2, 2).into(),
+                destination: GROUP_V4.into(),
+                ttl: TTL,
+                payload: bytes,
+            };
+            check(&datagram, &local)
+        };
+        let altered = |place: usize, byte| {
+            let mut bytes = PLAIN;
+            bytes[place] = byte;
+            refix_checksum(&mut bytes, &ends(), Checksum::WithoutPseudoHeader);
+            bytes
+        };
+        let (typed, counted) = (altered(0, 0x32), altered(3, 2));
+        for bytes in [&PLAIN, &typed, &counted] {
+            assert!(verdict(Vrrp::FreeBsd15, bytes).is_ok());
+        }
+        let heard = verdict(Vrrp::Rfc9568, &PLAIN).unwrap();
+        assert_eq!(*heard.advertisement(), said());
+        let fault = |bytes| verdict(Vrrp::Rfc9568, bytes).unwrap_err();
+        assert_eq!(fault(&typed), ParseError::Type { message_type: 2 });
+        let mismatch = CountMismatch {
+            stated: 2,
+            carried: 4,
+        };
+        assert_eq!(fault(&counted), ParseError::Count(mismatch));
+        assert_eq!(Discard::from(fault(&typed)), Discard::BadVer { version: 3 });
+        assert_eq!(Discard::from(fault(&counted)), Discard::BadLen { have: 12 });
+    }
+
+    #[test]
+    fn the_pseudo_header_is_that_of_the_packet_whoever_it_was_sent_to() {
+        let group = [Group {
+            vhid: Vhid::new(51).unwrap(),
+            v4: true,
+            v6: false,
+            ttl: AcceptTtl::Direct,
+        }];
+        let local = Local {
+            vrrp: &group,
+            ..Local::default()
+        };
+        let (source, peer) = (Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(192, 0, 2, 3));
+        let unicast = Ends::between(source.into(), peer.into()).unwrap();
+        let mut out = [0; 64];
+        let address = [IpAddr::from([192, 0, 2, 1])];
+        let packet = said()
+            .emit(&address, &unicast, Style::default(), &mut out)
+            .unwrap();
+        let heard_by = |destination: Ipv4Addr| {
+            let datagram = Datagram {
+                source: source.into(),
+                destination: destination.into(),
+                ttl: TTL,
+                payload: packet,
+            };
+            check(&datagram, &local).is_ok()
+        };
+        assert!(heard_by(peer));
+        assert!(!heard_by(GROUP_V4));
+    }
+
+    #[test]
     fn each_fault_is_found_in_the_order_of_freebsd_15() {
         let group = |vhid| Group {
             vhid: Vhid::new(vhid).unwrap(),
@@ -822,7 +901,7 @@ mod tests {
         let local = Local {
             vrrp: &vrrp,
             carp: &carp,
-            checksum: Checksum::WithPseudoHeader,
+            ..Local::default()
         };
         let v4 = IpAddr::from([192, 0, 2, 2]);
         let fault = |source, ttl, payload: &[u8]| {

@@ -75,11 +75,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
             return;
         }
         self.note_master(received.source);
-        let patience = if improvements.adaptive_dead_time {
-            dialect.adaptive_dead_time(&settings, heard.interval())
-        } else {
-            dialect.dead_time(&settings)
-        };
+        let patience = self.patience(Some(heard));
         self.timers
             .arm(Timer::MasterDown(received.family()), now + patience);
     }
@@ -148,10 +144,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         self.leave_master();
         self.enter(State::Backup, Reason::UserRequested, None);
         self.queue.push(Step::Release);
-        let rfc = self.config.dialect == Dialect::Vrrp(Vrrp::Rfc9568);
         if self.config.improvements.bow_out {
             self.bow_out(2);
-        } else if rfc {
+        } else if self.config.dialect.is_rfc() {
             self.bow_out(1);
         }
         if matches!(self.config.dialect, Dialect::UCarp(_)) {
@@ -294,15 +289,14 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
 
     /// By the RFC a router that was the Active, or not there, waits by its own interval.
     pub(super) fn forget_active(&mut self) {
-        if self.config.dialect == Dialect::Vrrp(Vrrp::Rfc9568) {
+        if self.config.dialect.is_rfc() {
             self.active_interval = None;
         }
     }
 
     /// RFC 9568 §6.4.2: the timer of a Backup ends with that state.
     fn drops_stale_timers(&self) -> bool {
-        let rfc = self.config.dialect == Dialect::Vrrp(Vrrp::Rfc9568);
-        self.config.improvements.drop_stale_timers || rfc
+        self.config.improvements.drop_stale_timers || self.config.dialect.is_rfc()
     }
 
     pub(super) fn stop_master_down(&mut self) {
@@ -326,7 +320,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         let from_us = self.own_source(received.family()) == Some(received.source);
         let echo = self.config.improvements.drop_echoes && from_us && self.sent.contains(&said);
         // By the RFC's rules an answer to our own would come back and be answered for ever.
-        let own = from_us && self.config.dialect == Dialect::Vrrp(Vrrp::Rfc9568);
+        let own = from_us && self.config.dialect.is_rfc();
         if echo || own {
             return Err(Refusal::Echo);
         }

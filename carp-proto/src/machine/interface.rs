@@ -52,8 +52,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         let before = self.addresses;
         self.addresses = addresses;
         // The RFC does not say what a change of the list does.
-        let rfc = self.config.dialect == Dialect::Vrrp(Vrrp::Rfc9568);
-        let improved = self.config.improvements.keep_state_on_address_change || rfc;
+        let improved =
+            self.config.improvements.keep_state_on_address_change || self.config.dialect.is_rfc();
         if addresses.is_empty() {
             if !before.is_empty() {
                 self.last_address_detached();
@@ -294,8 +294,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
 
     /// RFC 9568 §6.4.1: who owns the addresses waits for nobody.
     fn owns_addresses(&self) -> bool {
-        let rfc = self.config.dialect == Dialect::Vrrp(Vrrp::Rfc9568);
-        rfc && self.is_owner() && !self.addresses.is_empty()
+        self.config.dialect.is_rfc() && self.is_owner() && !self.addresses.is_empty()
     }
 
     /// Whether the start is made sure not to serve what an earlier run left behind.

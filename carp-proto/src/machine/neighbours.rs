@@ -91,7 +91,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
                 }
                 let pace = match said {
                     Said::Carp(said) => self.config.dialect.pace(said.interval()),
-                    Said::Vrrp(said) => said.interval.duration(),
+                    Said::Vrrp(said) => said.interval.duration().max(Duration::from_millis(10)),
                 };
                 self.timers.arm(Timer::RivalGone, now + pace * 2);
             }
