@@ -8,6 +8,7 @@
     reason = "this is how a test fails"
 )]
 
+#[expect(dead_code, reason = "a part of it is needed here")]
 mod memory;
 
 use core::future::Future;

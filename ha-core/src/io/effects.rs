@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use carp_proto::{Family, Vhid};
+use carp_proto::{Dialect, Family, MacAddr, Vhid};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -95,8 +95,18 @@ pub trait Effects: Send {
 pub struct Service {
     /// The group.
     pub vhid: Vhid,
+    /// Whose rules it follows.
+    pub dialect: Dialect,
     /// Its shared addresses at the time of the decision.
     pub addresses: Arc<[IpAddr]>,
+}
+
+impl Service {
+    /// Returns the virtual MAC address by which the addresses of `family` are to be reached.
+    #[must_use]
+    pub fn mac(&self, family: Family) -> MacAddr {
+        self.dialect.mac(self.vhid, family)
+    }
 }
 
 /// One of the methods of [`Effects`].

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::vec::Vec;
 
 use carp_proto::{
-    AddressCount, Discard, Family, Input, Interface, Output, Received, State, Transmit,
+    AddressCount, Datagram, Discard, Input, Interface, Output, Received, State, Transmit, vrrp,
 };
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
@@ -34,8 +34,8 @@ pub const PACKETS_PER_TURN: usize = 64;
 /// No machine gives that many; the bound is for a transport that fails and succeeds in the
 /// very rhythm in which demotions make all hosts send.
 const OUTPUTS_PER_TURN: usize = 64;
-/// Holds an advertisement behind the longest IPv4 header, and some more.
-const BUFFER_LEN: usize = 256;
+/// Holds the longest advertisement, which is VRRP's, behind the longest IPv4 header.
+const BUFFER_LEN: usize = vrrp::MAX_LEN + 60;
 /// How many drivers there were.
 static DRIVERS: AtomicUsize = AtomicUsize::new(0);
 
@@ -52,7 +52,7 @@ pub(super) struct Engine {
     workers: Option<Workers>,
     demotion: Demotion,
     events: broadcast::Sender<Event>,
-    buffer: [u8; BUFFER_LEN],
+    buffer: Box<[u8]>,
     /// Whether a segment had more packets than a turn takes.
     flooded: bool,
     stage: Stage,
@@ -86,7 +86,7 @@ impl Engine {
             workers: None,
             demotion: Demotion::default(),
             events,
-            buffer: [0; BUFFER_LEN],
+            buffer: std::vec![0; BUFFER_LEN].into_boxed_slice(),
             flooded: false,
             stage: Stage::Running,
         }
@@ -135,9 +135,7 @@ impl Engine {
         if segment.has(vhid) {
             return Err(SetupError::Taken { vhid });
         }
-        if let Some(family) = missing(&*segment.transport, &host.addresses) {
-            return Err(SetupError::Family { family });
-        }
+        host.protocol.fits(&*segment.transport, &host.addresses)?;
         let id = self.host_id(self.hosts_added);
         self.hosts_added += 1;
         let segment = host.segment;
@@ -289,20 +287,13 @@ impl Engine {
             }
         };
         let source = datagram.source;
-        let heard = segment.check(&datagram).and_then(|view| {
-            let host = hosts
-                .values_mut()
-                .find(|host| host.segment == id && host.vhid().get() == view.vhid())
-                .ok_or_else(|| Discard::BadVhid { vhid: view.vhid() })?;
-            let advertisement = host.auth.verify(view)?;
-            segment.stats.count_accepted(view);
-            let received = Received {
-                advertisement,
-                source,
-            };
-            host.hear(now, received);
-            Ok(())
-        });
+        segment.stats.count_input(datagram.family());
+        let hosts = hosts.values_mut().filter(|host| host.segment == id);
+        let heard = if segment.is_vrrp(&datagram) {
+            hear_vrrp(now, segment, hosts, &datagram)
+        } else {
+            hear_carp(now, segment, hosts, &datagram)
+        };
         match heard {
             // At once, so that the machine's queue has room for what the next one causes. What
             // is left over is for the loop.
@@ -390,7 +381,11 @@ impl Engine {
                 host.machine
                     .handle(now, Input::FreshCounter(clock::random()));
             }
-            Output::ForgetAddresses => host.auth.forget_previous(),
+            Output::ForgetAddresses => {
+                if let Some(auth) = host.protocol.auth_mut() {
+                    auth.forget_previous();
+                }
+            }
         }
     }
 
@@ -640,9 +635,7 @@ impl Engine {
         let hosts = self.hosts.values_mut().filter(|host| host.segment == id);
         let hosts: Vec<_> = hosts.collect();
         for host in &hosts {
-            if let Some(family) = missing(&*transport, &host.addresses) {
-                return Err(CommandError::Family { family });
-            }
+            host.protocol.fits(&*transport, &host.addresses)?;
         }
         for host in hosts {
             host.learn_sources(now, &*transport);
@@ -687,14 +680,15 @@ impl Engine {
             .get(&segment.index)
             .map(|segment| &*segment.transport)
             .ok_or(CommandError::Unknown)?;
-        if let Some(family) = missing(transport, &addresses) {
-            return Err(CommandError::Family { family });
-        }
+        let host = self.hosts.get(&id.index).ok_or(CommandError::Unknown)?;
+        host.protocol.fits(transport, &addresses)?;
         let host = self.host(id)?;
         if host.addresses == addresses {
             return Ok(());
         }
-        host.auth.set_addresses(&addresses);
+        if let Some(auth) = host.protocol.auth_mut() {
+            auth.set_addresses(&addresses);
+        }
         host.machine
             .handle(now, Input::Addresses(AddressCount::of(&addresses)));
         host.addresses = addresses;
@@ -704,8 +698,7 @@ impl Engine {
 
     fn refresh_groups(&mut self, id: SegmentId) {
         if let Some(segment) = self.segments.get_mut(&id.index) {
-            let hosts = self.hosts.values().filter(|host| host.segment == id);
-            segment.set_groups(hosts.map(|host| (host.group(), host.addresses.clone())));
+            segment.set_groups(self.hosts.values().filter(|host| host.segment == id));
         }
     }
 
@@ -798,10 +791,37 @@ impl Engine {
     }
 }
 
-/// A family of `addresses` that `transport` does not carry.
-fn missing(transport: &dyn Transport, addresses: &[IpAddr]) -> Option<Family> {
-    addresses
-        .iter()
-        .map(|address| Family::of(*address))
-        .find(|family| !transport.carries(*family))
+/// Hands a CARP packet to the host it is for.
+fn hear_carp<'h>(
+    now: Instant,
+    segment: &mut Segment,
+    mut hosts: impl Iterator<Item = &'h mut Host>,
+    datagram: &Datagram<'_>,
+) -> Result<(), Discard> {
+    let view = segment.check_carp(datagram)?;
+    let vhid = view.vhid();
+    let stranger = Discard::BadVhid { vhid };
+    let host = hosts
+        .find(|host| host.vhid().get() == vhid)
+        .ok_or(stranger)?;
+    let heard = host.protocol.auth().ok_or(stranger)?.verify(view)?;
+    segment.stats.count_accepted(view);
+    host.hear(now, Received::new(heard, datagram.source));
+    Ok(())
+}
+
+/// Hands a VRRP packet to the host it is for.
+fn hear_vrrp<'h>(
+    now: Instant,
+    segment: &Segment,
+    mut hosts: impl Iterator<Item = &'h mut Host>,
+    datagram: &Datagram<'_>,
+) -> Result<(), Discard> {
+    let vrid = datagram.payload.get(1).copied().unwrap_or(0);
+    let host = hosts.find(|host| host.vhid().get() == vrid);
+    let known = host.as_ref().and_then(|host| host.protocol.vrrp());
+    let heard = segment.check_vrrp(datagram, known.unwrap_or_default())?;
+    let host = host.ok_or(Discard::BadVhid { vhid: vrid })?;
+    host.hear(now, Received::new(heard, datagram.source));
+    Ok(())
 }

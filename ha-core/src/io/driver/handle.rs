@@ -64,6 +64,19 @@ pub enum CommandError {
         /// The family.
         family: Family,
     },
+    /// The transport does not know its own address of the family of one of the addresses,
+    /// which VRRP's checksum covers and its ties are broken by.
+    #[error("the transport knows no {family} address of its own, which VRRP needs")]
+    NoSource {
+        /// The family.
+        family: Family,
+    },
+    /// A VRRP advertisement does not hold so many addresses.
+    #[error("{count} addresses where VRRP allows 255")]
+    TooManyAddresses {
+        /// How many there are.
+        count: usize,
+    },
     /// There are [`MAX_DEMOTIONS`] named reasons already.
     #[error("more than {MAX_DEMOTIONS} reasons for demotion")]
     TooManyReasons,
@@ -156,7 +169,8 @@ impl Handle {
     /// # Errors
     ///
     /// [`CommandError::Family`] if the transport does not carry the family of an address that
-    /// is shared there, [`CommandError::Unknown`], and when the driver ends.
+    /// is shared there, [`CommandError::NoSource`] if it has no source for one that VRRP
+    /// needs, [`CommandError::Unknown`], and when the driver ends.
     pub async fn replace_transport(
         &self,
         segment: SegmentId,
