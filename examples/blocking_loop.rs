@@ -76,8 +76,12 @@ fn run(
         while let Some(output) = machine.poll_output() {
             match output {
                 Output::Transmit(transmit) => {
+                    // A machine of CARP's says nothing in VRRP.
+                    let Some(said) = transmit.advertisement.carp() else {
+                        continue;
+                    };
                     let mut bytes = [0; ADVERTISEMENT_LEN];
-                    auth.sign(&transmit.advertisement, &mut bytes);
+                    auth.sign(said, &mut bytes);
                     let result = match socket.send_to(&bytes, peer) {
                         Ok(_) => SendResult::Ok,
                         Err(error) => SendResult::Error(error.raw_os_error().unwrap_or(0)),
@@ -143,10 +147,7 @@ fn verify(
         return Err(format!("{from} is a stranger").into());
     }
     let advertisement = auth.verify(View::parse(bytes)?)?;
-    Ok(Received {
-        advertisement,
-        source: from.ip(),
-    })
+    Ok(Received::new(advertisement, from.ip()))
 }
 
 /// Waits for one packet, or only looks for one; `None` if there is none in time.

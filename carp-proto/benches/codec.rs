@@ -82,10 +82,7 @@ impl Fixture {
         let advertisement = self.auth.verify(View::parse(self.carp()).unwrap()).unwrap();
         (
             host,
-            Received {
-                advertisement,
-                source: "192.0.2.2".parse().unwrap(),
-            },
+            Received::new(advertisement, "192.0.2.2".parse().unwrap()),
         )
     }
 

@@ -7,6 +7,7 @@ use core::time::Duration;
 use crate::counter::CounterRule;
 use crate::dialect::{Dialect, UCarp};
 use crate::types::{AdvBase, AdvSkew, InterfaceName, Interval, Vhid};
+use crate::vrrp::{AdverInterval, Priority, Vrrp};
 
 /// Everything that decides how a virtual host behaves.
 ///
@@ -23,7 +24,7 @@ pub struct Config {
     pub dialect: Dialect,
     /// Which of the improvements are on.
     pub improvements: Improvements,
-    /// How advertisements are numbered.
+    /// How advertisements are numbered; VRRP has no numbers.
     pub counter: CounterRule,
     /// Whether repeated numbers are refused.
     pub replay: ReplayPolicy,
@@ -39,8 +40,8 @@ pub struct Config {
     pub unknown_link: UnknownLink,
     /// The interface's name, for the texts of events.
     pub interface_name: Option<InterfaceName>,
-    /// Our own IPv4 source address, by which echoes and UCarp's ties are recognised. Leave it
-    /// out unless it is this host's alone: hosts that send from a shared address could take
+    /// Our own IPv4 source address, by which echoes are recognised and the ties of UCarp and
+    /// RFC 9568 are broken: by the RFC's rules it has to be known. Leave it out unless it is this host's alone: hosts that send from a shared address could take
     /// each other's advertisements for echoes of their own.
     pub source_v4: Option<Ipv4Addr>,
     /// Our own IPv6 source address, likewise.
@@ -72,6 +73,21 @@ impl Config {
         }
     }
 
+    /// VRRPv3 by `rules` with all improvements, priority 100 and an interval of one second.
+    /// Preemption is on by the RFC's rules and off by FreeBSD's, as each has it by default
+    /// (CARP §5.7).
+    #[must_use]
+    pub fn vrrp(vrid: Vhid, rules: Vrrp) -> Self {
+        Self {
+            settings: Settings {
+                preempt: rules.preempts(),
+                ..Settings::default()
+            },
+            dialect: Dialect::Vrrp(rules),
+            ..Self::new(vrid)
+        }
+    }
+
     /// The rules of `dialect` without any improvement. `cookie` is OpenBSD's constant
     /// number; the others draw random ones.
     #[must_use]
@@ -80,6 +96,14 @@ impl Config {
             Dialect::FreeBsd(_) => (CounterRule::Random, Announcements::ONCE),
             Dialect::OpenBsd(_) => (CounterRule::Cookie(cookie), Announcements::OPENBSD),
             Dialect::UCarp(_) => (CounterRule::Random, Announcements::UCARP),
+            Dialect::Vrrp(rules) => {
+                return Self {
+                    improvements: Improvements::NONE,
+                    announcements: Announcements::ONCE,
+                    unknown_link: UnknownLink::of(dialect),
+                    ..Self::vrrp(vhid, rules)
+                };
+            }
         };
         Self {
             dialect,
@@ -111,6 +135,9 @@ impl Config {
                 return Err(ConfigError::TooLong { field, wait });
             }
         }
+        if matches!(self.dialect, Dialect::Vrrp(_)) && self.replay == ReplayPolicy::Strict {
+            return Err(ConfigError::Replay);
+        }
         self.settings.validate(self.dialect)
     }
 }
@@ -120,10 +147,14 @@ impl Config {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Whole seconds between advertisements.
+    /// Whole seconds between advertisements. Without meaning for VRRP.
     pub advbase: AdvBase,
-    /// 1/256 seconds on top; the lower one is the better host.
+    /// 1/256 seconds on top; the lower one is the better host. Without meaning for VRRP.
     pub advskew: AdvSkew,
+    /// VRRP: the higher one is the better host (`vrrpprio`). Without meaning for CARP.
+    pub priority: Priority,
+    /// VRRP: the time between advertisements (`vrrpinterval`). Without meaning for CARP.
+    pub adver_interval: AdverInterval,
     /// Whether a better host takes over from a worse master that works.
     pub preempt: bool,
     /// By how much three send errors demote (`senderr_demotion_factor`). OpenBSD: always 1.
@@ -138,6 +169,8 @@ impl Default for Settings {
         Self {
             advbase: AdvBase::DEFAULT,
             advskew: AdvSkew::DEFAULT,
+            priority: Priority::DEFAULT,
+            adver_interval: AdverInterval::DEFAULT,
             preempt: false,
             senderr_demotion: 240,
             ifdown_demotion: 240,
@@ -146,7 +179,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Returns the configured interval, not demoted.
+    /// Returns the configured interval of CARP, not demoted.
     #[must_use]
     pub fn interval(&self) -> Interval {
         Interval::new(self.advbase, self.advskew)
@@ -162,9 +195,6 @@ impl Settings {
     ///
     /// [`ConfigError`], naming the field.
     pub fn validate(&self, dialect: Dialect) -> Result<(), ConfigError> {
-        if self.advskew == AdvSkew::BOW_OUT {
-            return Err(ConfigError::AdvSkew);
-        }
         for (field, amount) in [
             ("senderr_demotion", self.senderr_demotion),
             ("ifdown_demotion", self.ifdown_demotion),
@@ -173,11 +203,26 @@ impl Settings {
                 return Err(ConfigError::Demotion { field, amount });
             }
         }
+        if let Dialect::Vrrp(_) = dialect {
+            return self.validate_vrrp();
+        }
         match (dialect, self.advbase.get(), self.advskew.get()) {
+            (_, _, 255) => Err(ConfigError::AdvSkew),
             (Dialect::FreeBsd(_), 0, _) => Err(ConfigError::AdvBase),
             (Dialect::UCarp(_), 0, 0) => Err(ConfigError::NoInterval),
             _ => Ok(()),
         }
+    }
+
+    /// Both types also hold what may occur in packets only.
+    fn validate_vrrp(&self) -> Result<(), ConfigError> {
+        if self.priority == Priority::LEAVING {
+            return Err(ConfigError::Priority);
+        }
+        if self.adver_interval.get() == 0 {
+            return Err(ConfigError::AdverInterval);
+        }
+        Ok(())
     }
 }
 
@@ -207,6 +252,16 @@ pub enum ConfigError {
         /// What was asked for.
         wait: Duration,
     },
+    /// VRRP keeps 0 for who leaves.
+    #[error("vrrpprio 0 is outside 1..=255")]
+    Priority,
+    /// VRRP wants at least one centisecond.
+    #[error("vrrpinterval 0 is outside 1..=4095")]
+    AdverInterval,
+    /// VRRP's advertisements have no numbers by which [`ReplayPolicy::Strict`] could refuse
+    /// any.
+    #[error("replay Strict where VRRP has no numbers")]
+    Replay,
     /// UCarp wants one of the two to be more than 0.
     #[error("advbase 0 and advskew 0 where UCarp's rules want either to be positive")]
     NoInterval,
@@ -221,6 +276,12 @@ pub struct Improvements {
     /// advbase and advskew 255, which all peers understand; otherwise they wait out their
     /// dead time (CARP §8.10). A backup obeys the bow-out of its master whatever its own
     /// advbase, and refuses that of anybody else.
+    ///
+    /// VRRP: says so with priority 0, twice, and a backup waits for Skew_Time then, as the RFC
+    /// has it with and without this switch; without it, it is said once and taken from
+    /// anybody. FreeBSD 15 takes priority 0 for an ordinary low one: a peer that preempts is
+    /// master at once. For peers that do not, a master that does not preempt either adds an
+    /// interval of 0.1 s, after which they wait no longer than 0.4 s.
     pub bow_out: bool,
     /// Advertisements of our own that come back are dropped; otherwise a lone master
     /// yields to itself (CARP §8.2). Needs the own source address.
@@ -236,7 +297,8 @@ pub struct Improvements {
     /// can; the first advertisement decides between the two.
     pub ride_out_link_flaps: bool,
     /// A backup waits for three intervals of the present master if that is longer than its
-    /// own rule, which would make it take over from a slow but healthy master.
+    /// own rule, which would make it take over from a slow but healthy master. VRRP always
+    /// waits by the interval of the present master.
     pub adaptive_dead_time: bool,
     /// Addresses are released whenever the role is left; FreeBSD keeps the routes when it
     /// leaves by way of INIT (CARP §5.3).
@@ -250,6 +312,10 @@ pub struct Improvements {
     pub drop_stale_timers: bool,
     /// A new master serves its addresses before it announces them; FreeBSD announces first.
     pub acquire_first: bool,
+    /// VRRP: a demotion lowers the priority, to 1 at the least, so that a demoted host gives
+    /// way to peers that preempt. Neither the RFC nor FreeBSD 15 knows demotion in VRRP. The
+    /// owner's priority of 255 stays.
+    pub vrrp_demotion: bool,
 }
 
 impl Improvements {
@@ -264,6 +330,7 @@ impl Improvements {
         exact_demotion: true,
         drop_stale_timers: true,
         acquire_first: true,
+        vrrp_demotion: true,
     };
 
     /// None of them: what the kernels do, to the letter.
@@ -277,6 +344,7 @@ impl Improvements {
         exact_demotion: false,
         drop_stale_timers: false,
         acquire_first: false,
+        vrrp_demotion: false,
     };
 }
 
@@ -414,8 +482,10 @@ impl UnknownLink {
     #[must_use]
     pub fn of(dialect: Dialect) -> Self {
         match dialect {
-            Dialect::FreeBsd(_) => Self::Down,
-            Dialect::OpenBsd(_) | Dialect::UCarp(UCarp { .. }) => Self::Up,
+            Dialect::FreeBsd(_) | Dialect::Vrrp(Vrrp::FreeBsd15) => Self::Down,
+            Dialect::OpenBsd(_) | Dialect::UCarp(UCarp { .. }) | Dialect::Vrrp(Vrrp::Rfc9568) => {
+                Self::Up
+            }
         }
     }
 }
@@ -479,5 +549,27 @@ mod tests {
             ..zero
         };
         assert_eq!(skewed.validate(ucarp), Ok(()));
+        // Each looks at its own fields alone.
+        let unfit = Settings {
+            priority: Priority::LEAVING,
+            adver_interval: AdverInterval::from_wire(0),
+            ..Settings::default()
+        };
+        let no_interval = Settings {
+            priority: Priority::OWNER,
+            ..unfit
+        };
+        for rules in [Vrrp::FreeBsd15, Vrrp::Rfc9568] {
+            let vrrp = Dialect::Vrrp(rules);
+            assert_eq!(bow_out.validate(vrrp), Ok(()));
+            assert_eq!(unfit.validate(vrrp), Err(ConfigError::Priority));
+            assert_eq!(no_interval.validate(vrrp), Err(ConfigError::AdverInterval));
+            let mut config = Config::vrrp(Vhid::new(1).unwrap(), rules);
+            assert_eq!(config.validate(), Ok(()));
+            assert_eq!(config.settings.preempt, rules == Vrrp::Rfc9568);
+            config.replay = ReplayPolicy::Strict;
+            assert_eq!(config.validate(), Err(ConfigError::Replay));
+        }
+        assert_eq!(unfit.validate(openbsd), Ok(()));
     }
 }

@@ -12,10 +12,11 @@ use core::time::Duration;
 
 use crate::advertisement::Advertisement;
 use crate::config::Settings;
-use crate::types::{AdvSkew, Interval};
+use crate::types::{AdvSkew, Family, Interval, MacAddr, Vhid};
+use crate::vrrp::Vrrp;
 
-/// Whose rules a virtual host follows. All of them understand one another; choose the one
-/// most peers follow.
+/// Whose rules a virtual host follows. Those of CARP all understand one another; choose the one
+/// most peers follow. VRRP is a protocol of its own, without authentication.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Dialect {
@@ -26,6 +27,9 @@ pub enum Dialect {
     OpenBsd(OpenBsd),
     /// UCarp: ties are broken by source address (CARP §3.7).
     UCarp(UCarp),
+    /// VRRPv3 instead of CARP (CARP §5.7). What [`Settings`] say of advbase and advskew has no
+    /// meaning then, nor have numbers.
+    Vrrp(Vrrp),
 }
 
 impl Default for Dialect {
@@ -119,6 +123,34 @@ pub(crate) enum Overtake {
 }
 
 impl Dialect {
+    /// Returns the virtual MAC address of a group for `family` (CARP §1.3, §5.7). UCarp's own
+    /// MASTER uses another, with 0 in the fifth byte; nobody minds.
+    #[must_use]
+    pub const fn mac(self, vhid: Vhid, family: Family) -> MacAddr {
+        match self {
+            Self::FreeBsd(_) | Self::OpenBsd(_) | Self::UCarp(_) => vhid.mac(),
+            Self::Vrrp(rules) => rules.mac(vhid, family),
+        }
+    }
+
+    /// The rules of VRRP, if it is spoken.
+    pub(crate) const fn vrrp(self) -> Option<Vrrp> {
+        match self {
+            Self::FreeBsd(_) | Self::OpenBsd(_) | Self::UCarp(_) => None,
+            Self::Vrrp(rules) => Some(rules),
+        }
+    }
+
+    /// Whether the RFC's rules are followed.
+    pub(crate) const fn is_rfc(self) -> bool {
+        matches!(self, Self::Vrrp(Vrrp::Rfc9568))
+    }
+
+    /// Whether it is FreeBSD's code, whichever protocol it speaks.
+    pub(crate) const fn is_freebsd(self) -> bool {
+        matches!(self, Self::FreeBsd(_) | Self::Vrrp(Vrrp::FreeBsd15))
+    }
+
     /// The demoted skew: what FreeBSD announces and compares (CARP §3.1).
     pub(crate) fn effective_skew(self, advskew: AdvSkew, demotion: i32) -> i32 {
         let plain = i32::from(advskew.get());
@@ -127,7 +159,7 @@ impl Dialect {
             // Trap 9.16: the cap applies to a high configured skew, too.
             Self::FreeBsd(FreeBsd::From10To13) => plain.saturating_add(demotion).min(cap),
             Self::FreeBsd(FreeBsd::From14) => plain.saturating_add(demotion).clamp(0, cap),
-            Self::OpenBsd(_) => plain,
+            Self::OpenBsd(_) | Self::Vrrp(_) => plain,
             Self::UCarp(_) if demotion > 0 => cap,
             Self::UCarp(_) => plain,
         }
@@ -137,11 +169,11 @@ impl Dialect {
     pub(crate) fn demote_byte(self, demotion: i32) -> u8 {
         match self {
             Self::OpenBsd(_) => u8::try_from(demotion.clamp(0, 255)).unwrap_or(u8::MAX),
-            Self::FreeBsd(_) | Self::UCarp(_) => 0,
+            Self::FreeBsd(_) | Self::UCarp(_) | Self::Vrrp(_) => 0,
         }
     }
 
-    /// Our own standing in a comparison.
+    /// CARP: our own standing in a comparison.
     pub(crate) fn standing(self, settings: &Settings, demotion: i32) -> Interval {
         Interval::with_skew(
             settings.advbase,
@@ -151,7 +183,12 @@ impl Dialect {
 
     /// The time between two advertisements.
     pub(crate) fn advertise_interval(self, settings: &Settings, demotion: i32) -> Duration {
-        self.pace(self.standing(settings, demotion))
+        match self {
+            Self::FreeBsd(_) | Self::OpenBsd(_) | Self::UCarp(_) => {
+                self.pace(self.standing(settings, demotion))
+            }
+            Self::Vrrp(_) => settings.adver_interval.duration(),
+        }
     }
 
     /// The time to the second advertisement of a new master: not demoted, but by UCarp
@@ -159,16 +196,27 @@ impl Dialect {
     pub(crate) fn first_interval(self, settings: &Settings, demotion: i32) -> Duration {
         match self {
             Self::FreeBsd(_) | Self::OpenBsd(_) => self.pace(settings.interval()),
-            Self::UCarp(_) => self.advertise_interval(settings, demotion),
+            Self::UCarp(_) | Self::Vrrp(_) => self.advertise_interval(settings, demotion),
         }
     }
 
-    /// The silence after which a master is taken for dead, by our own settings alone and
-    /// not demoted (CARP §3.2).
+    /// The least patience that peers with our advbase, or our interval, have.
+    pub(crate) fn least_patience(self, settings: &Settings) -> Duration {
+        match self {
+            Self::FreeBsd(_) | Self::OpenBsd(_) | Self::UCarp(_) => {
+                let least = Interval::new(settings.advbase, AdvSkew::DEFAULT);
+                least.stretch(3).duration()
+            }
+            Self::Vrrp(_) => settings.adver_interval.duration() * 3,
+        }
+    }
+
+    /// CARP: the silence after which a master is taken for dead, by our own settings alone
+    /// and not demoted (CARP §3.2). VRRP's is [`Vrrp::dead_time`].
     pub(crate) fn dead_time(self, settings: &Settings) -> Duration {
         let own = settings.interval();
         match self {
-            Self::FreeBsd(_) => own.stretch(3).duration(),
+            Self::FreeBsd(_) | Self::Vrrp(_) => own.stretch(3).duration(),
             Self::OpenBsd(_) if own.is_zero() => self.pace(own) * 3,
             Self::OpenBsd(OpenBsd::Before2025) if settings.advbase.get() != 0 => {
                 own.stretch(3).duration()
@@ -178,7 +226,7 @@ impl Dialect {
         }
     }
 
-    /// The dead time that also suits a master slower than we are: three of its intervals
+    /// CARP: the dead time that also suits a master slower than we are: three of its intervals
     /// and our skew.
     pub(crate) fn adaptive_dead_time(self, settings: &Settings, master: Interval) -> Duration {
         if master.is_bow_out() {
@@ -195,7 +243,7 @@ impl Dialect {
         interval.duration().max(least)
     }
 
-    /// What a master makes of `heard` from `source` (CARP §3.3 to §3.7).
+    /// CARP: what a master makes of `heard` from `source` (CARP §3.3 to §3.7).
     pub(crate) fn contest(
         self,
         settings: &Settings,
@@ -207,7 +255,7 @@ impl Dialect {
         let order = self.standing(settings, demotion).cmp(&heard.interval());
         let yields = match self {
             // Trap 9.20: equal means yield.
-            Self::FreeBsd(_) => order != Ordering::Less,
+            Self::FreeBsd(_) | Self::Vrrp(_) => order != Ordering::Less,
             Self::OpenBsd(_) => {
                 let ours = self.demote_byte(demotion);
                 (order != Ordering::Less && heard.demote <= ours) || heard.demote < ours
@@ -227,7 +275,7 @@ impl Dialect {
         }
     }
 
-    /// Whether a backup takes over on hearing `heard`, and why.
+    /// CARP: whether a backup takes over on hearing `heard`, and why.
     pub(crate) fn overtakes(
         self,
         settings: &Settings,
@@ -241,7 +289,7 @@ impl Dialect {
         // Trap 9.21: three base intervals and one skew.
         let patience = match self {
             Self::UCarp(UCarp { dead_ratio, .. }) => standing.stretch(dead_ratio.get()),
-            Self::FreeBsd(_) | Self::OpenBsd(_) => standing.stretch(3),
+            Self::FreeBsd(_) | Self::OpenBsd(_) | Self::Vrrp(_) => standing.stretch(3),
         };
         // CARP §3.5: not by a host of base 0; UCarp knows no such exception (§3.7).
         let waits = settings.advbase.get() != 0 || matches!(self, Self::UCarp(_));
@@ -250,7 +298,7 @@ impl Dialect {
             Self::OpenBsd(_) if preempts && heard.demote >= ours => Some(Overtake::SlowerMaster),
             Self::OpenBsd(_) if heard.demote > ours => Some(Overtake::DemotedMaster),
             Self::FreeBsd(_) | Self::UCarp(_) if preempts => Some(Overtake::SlowerMaster),
-            Self::OpenBsd(_) | Self::FreeBsd(_) | Self::UCarp(_) => None,
+            Self::OpenBsd(_) | Self::FreeBsd(_) | Self::UCarp(_) | Self::Vrrp(_) => None,
         };
         overtake.or_else(|| times_out.then_some(Overtake::WillTimeOut))
     }

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::net::IpAddr;
 
-use crate::advertisement::{Advertisement, Received};
+use crate::advertisement::{Received, Said};
 use crate::config::{AddressCount, ConfigError, Interface, Settings};
 use crate::types::{Family, InterfaceName};
 
@@ -39,7 +39,7 @@ impl fmt::Display for State {
 pub enum Input {
     /// The deadline of `poll_timeout` has come. Early or repeated ones do nothing.
     Timeout,
-    /// An authentic advertisement was received.
+    /// An advertisement was received, authentic by CARP or checked by VRRP.
     Advertisement(Received),
     /// The interface changed, or was reported again.
     Interface(Interface),
@@ -91,7 +91,8 @@ pub enum Output {
     /// Change the demotion level of the host, and give the new level to every virtual host
     /// of it, this one included, by [`Input::Demotion`].
     Demote(Demote),
-    /// Sign and send this advertisement, and report by [`Input::Sent`].
+    /// Write this advertisement, sign it if it is CARP's, send it, and report by
+    /// [`Input::Sent`].
     Transmit(Transmit),
     /// Serve the shared addresses; repeat harmlessly if they are served already.
     Acquire,
@@ -113,8 +114,8 @@ pub enum Output {
 pub struct Transmit {
     /// By which family.
     pub family: Family,
-    /// What it says.
-    pub advertisement: Advertisement,
+    /// What it says, in the protocol of the group.
+    pub advertisement: Said,
 }
 
 /// A change of the host's demotion level.
@@ -199,7 +200,7 @@ pub enum Event {
         /// The advertisement that caused it, if one did.
         cause: Option<Received>,
     },
-    /// Something authentic or commanded was refused; nothing but a counter changed.
+    /// Something heard or commanded was refused; nothing but a counter changed.
     Refused {
         /// Why.
         refusal: Refusal,
@@ -237,12 +238,15 @@ impl fmt::Display for Event {
                     received.source
                 )
             }
-            Self::Rival(received) => write!(
-                f,
-                "another master at {}: {}",
-                received.source,
-                received.advertisement.advertisement().interval()
-            ),
+            Self::Rival(received) => {
+                write!(f, "another master at {}: ", received.source)?;
+                match received.said() {
+                    Said::Carp(said) => said.interval().fmt(f),
+                    Said::Vrrp(said) => {
+                        write!(f, "prio {} interval {}", said.priority, said.interval)
+                    }
+                }
+            }
             Self::RivalGone => f.write_str("the other master is gone"),
             Self::LinkLost => f.write_str("link lost, waiting one interval for its return"),
             Self::LinkRestored => f.write_str("link restored within one interval"),
@@ -272,6 +276,8 @@ pub enum Reason {
     UserRequested,
     /// OpenBSD: the master is more demoted than we are.
     DemotedMaster,
+    /// VRRP by the RFC: this host owns the addresses; no kernel text.
+    AddressOwner,
     /// The daemon ends; no kernel text.
     Shutdown,
 }
@@ -288,12 +294,13 @@ impl fmt::Display for Reason {
             Self::MasterTimedOut => "master timed out",
             Self::UserRequested => "user requested via ifconfig",
             Self::DemotedMaster => "preempting a demoted master",
+            Self::AddressOwner => "owner of the addresses",
             Self::Shutdown => "shutdown",
         })
     }
 }
 
-/// Why an authentic advertisement or a command was not acted on.
+/// Why an advertisement or a command was not acted on.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -308,6 +315,9 @@ pub enum Refusal {
         /// The greatest so far from that source.
         last: u64,
     },
+    /// It is of the protocol that this group does not speak (`badver`).
+    #[error("it is of another protocol than the group's")]
+    Protocol,
     /// It is the bow-out of a host that is not the master.
     #[error("it bows out, but is not the master")]
     NotMaster,

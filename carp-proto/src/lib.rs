@@ -33,7 +33,7 @@ mod wire;
 #[doc = include_str!("../docs/protocol.md")]
 pub mod protocol {}
 
-pub use advertisement::{Advertisement, Authentic, Received};
+pub use advertisement::{Advertisement, Authentic, Heard, Received, Said};
 pub use announce::{
     ARP_FRAME_LEN, ArpOperation, GratuitousArp, NA_FRAME_LEN, NA_PACKET_LEN, Router, UnsolicitedNa,
 };

@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use crate::advertisement::{Advertisement, Received};
+use crate::advertisement::Said;
 use crate::event::Refusal;
 
 /// How many source addresses strict mode keeps apart; of more, the one with the lowest
@@ -25,11 +25,9 @@ impl Sources {
     /// A source that is not known must exceed the numbers of all others: the source is not
     /// authenticated, so a copy can be sent from anywhere. Whoever joins has heard the
     /// others, or started later, and passes them.
-    pub(crate) fn accept(&mut self, received: &Received) -> Result<(), Refusal> {
-        let counter = received.advertisement.advertisement().counter;
-        let is_sender = |known: &Option<(IpAddr, u64)>| {
-            known.is_some_and(|(source, _)| source == received.source)
-        };
+    pub(crate) fn accept(&mut self, source: IpAddr, counter: u64) -> Result<(), Refusal> {
+        let is_sender =
+            |known: &Option<(IpAddr, u64)>| known.is_some_and(|(other, _)| other == source);
         let number = |known: &Option<(IpAddr, u64)>| known.map(|(_, last)| last);
         let last = match self.0.iter().find(|known| is_sender(known)) {
             Some(known) => number(known),
@@ -48,7 +46,7 @@ impl Sources {
             lowest.map(|(place, _)| place)
         });
         if let Some(slot) = place.and_then(|place| self.0.get_mut(place)) {
-            *slot = Some((received.source, counter));
+            *slot = Some((source, counter));
         }
         Ok(())
     }
@@ -57,7 +55,7 @@ impl Sources {
 /// The last advertisements we sent.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Sent {
-    ring: [Option<Advertisement>; MAX_SENT],
+    ring: [Option<Said>; MAX_SENT],
     next: usize,
 }
 
@@ -69,9 +67,9 @@ impl Sent {
         }
     }
 
-    pub(crate) fn remember(&mut self, advertisement: Advertisement) {
+    pub(crate) fn remember(&mut self, said: Said) {
         if let Some(place) = self.ring.get_mut(self.next) {
-            *place = Some(advertisement);
+            *place = Some(said);
         }
         self.next = (self.next + 1) % MAX_SENT;
     }
@@ -79,7 +77,7 @@ impl Sent {
     /// Whether `heard` is, to the last field, one that we sent. The caller has compared the
     /// source; number and source together are needed, because peers legitimately use the
     /// numbers we use, and hosts without an own address share the source (traps 9.24, 9.25).
-    pub(crate) fn contains(&self, heard: &Advertisement) -> bool {
+    pub(crate) fn contains(&self, heard: &Said) -> bool {
         self.ring.contains(&Some(*heard))
     }
 }

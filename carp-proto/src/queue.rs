@@ -6,6 +6,7 @@ use core::hash::{Hash, Hasher};
 
 use crate::event::{Demote, Event};
 use crate::types::{AdvBase, AdvSkew, Family};
+use crate::vrrp::{AdverInterval, Priority};
 
 /// What will become an output.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -19,19 +20,34 @@ pub(crate) enum Step {
     ForgetAddresses,
 }
 
-/// One packet to send, all but its number.
+/// One packet to send.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Round {
     pub(crate) family: Family,
-    pub(crate) advbase: AdvBase,
-    pub(crate) advskew: AdvSkew,
-    pub(crate) demote: u8,
+    pub(crate) content: Content,
+}
+
+/// What it says, all but the number that CARP adds.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Content {
+    Carp {
+        advbase: AdvBase,
+        advskew: AdvSkew,
+        demote: u8,
+    },
+    Vrrp {
+        priority: Priority,
+        interval: AdverInterval,
+    },
 }
 
 impl Round {
     /// Whether it is a bow-out.
     pub(crate) fn is_farewell(&self) -> bool {
-        self.advskew == AdvSkew::BOW_OUT
+        match self.content {
+            Content::Carp { advskew, .. } => advskew == AdvSkew::BOW_OUT,
+            Content::Vrrp { priority, .. } => priority == Priority::LEAVING,
+        }
     }
 }
 

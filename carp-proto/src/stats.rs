@@ -105,6 +105,7 @@ impl Stats {
         match refusal {
             Refusal::Echo => self.echoes += 1,
             Refusal::Replay { .. } => self.replay += 1,
+            Refusal::Protocol => self.badver += 1,
             Refusal::Deaf | Refusal::NotMaster | Refusal::Settings(_) => {}
         }
     }

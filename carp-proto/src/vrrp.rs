@@ -15,8 +15,14 @@
 //! Nothing authenticates such a packet: whoever reaches the segment can write one. Group,
 //! protocol number, TTL and virtual MAC are those of CARP, so an id must not be used by
 //! both protocols on one segment.
+//!
+//! The [machine](crate::machine) runs such a group by [`Config::vrrp`](crate::Config::vrrp);
+//! [`Vrrp`] says whose rules it follows.
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+mod check;
+mod rules;
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -25,11 +31,15 @@ use core::time::Duration;
 use zerocopy::byteorder::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::check::{Discard, Group};
+use crate::check::Discard;
 use crate::checksum;
-use crate::ip::{Datagram, GROUP_V4, GROUP_V6, TTL};
+use crate::ip::{GROUP_V4, GROUP_V6, TTL};
 use crate::types::{Family, OutOfRange, Vhid};
 use crate::wire::{self, PROTOCOL};
+
+pub use self::check::{Checked, Local, check};
+pub use self::rules::Vrrp;
+pub(crate) use self::rules::{Contest, Reception, Tie};
 
 /// The VRRP version this module reads and writes.
 pub const VERSION: u8 = 3;
@@ -216,6 +226,22 @@ impl Ends {
         }
     }
 
+    /// Between two addresses, or none if they are of different families.
+    #[must_use]
+    pub const fn between(source: IpAddr, destination: IpAddr) -> Option<Self> {
+        match (source, destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => Some(Self::V4 {
+                source,
+                destination,
+            }),
+            (IpAddr::V6(source), IpAddr::V6(destination)) => Some(Self::V6 {
+                source,
+                destination,
+            }),
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => None,
+        }
+    }
+
     /// Returns the family.
     #[must_use]
     pub const fn family(&self) -> Family {
@@ -341,6 +367,15 @@ pub enum ParseError {
         /// The TTL found.
         ttl: u8,
     },
+    /// By the RFC: the type is not 1 (`badver`, whose byte it shares).
+    #[error("type {message_type} where 1 is expected")]
+    Type {
+        /// The type found in the low half of the first byte.
+        message_type: u8,
+    },
+    /// By the RFC: the addresses are not as many as the packet says (`badlen`).
+    #[error(transparent)]
+    Count(#[from] CountMismatch),
     /// The checksum is wrong (`badsum`).
     #[error("checksum {found:#06x} where {expected:#06x} is right")]
     Checksum {
@@ -358,7 +393,12 @@ impl From<ParseError> for Discard {
             ParseError::Truncated { have } => Self::BadLen { have },
             ParseError::Version { version } => Self::BadVer { version },
             ParseError::Vrid { vrid } => Self::BadVhid { vhid: vrid },
-            ParseError::CarpGroup { .. } => Self::BadVer { version: VERSION },
+            ParseError::CarpGroup { .. } | ParseError::Type { .. } => {
+                Self::BadVer { version: VERSION }
+            }
+            ParseError::Count(CountMismatch { carried, .. }) => Self::BadLen {
+                have: HEADER_LEN.saturating_add(carried),
+            },
             ParseError::Ttl { ttl } => Self::BadTtl { ttl },
             ParseError::Checksum { found, expected } => Self::BadSum { found, expected },
         }
@@ -674,52 +714,6 @@ impl fmt::Debug for View<'_> {
     }
 }
 
-/// What is configured on the interface by which a packet came.
-#[derive(Clone, Copy, Debug, Default)]
-#[expect(clippy::exhaustive_structs, reason = "made by callers")]
-pub struct Local<'a> {
-    /// The groups that speak VRRP. Their TTL rule does not count: VRRP is never routed.
-    pub vrrp: &'a [Group],
-    /// The groups that speak CARP, by which a wrong protocol is told from a foreign group.
-    pub carp: &'a [Group],
-    /// What the checksum of an IPv4 packet must cover.
-    pub checksum: Checksum,
-}
-
-/// Checks a received packet, taken for one that was sent to the group.
-///
-/// The order is FreeBSD 15's (CARP §2.2, §5.7): length, version, id, the protocol of that
-/// id, TTL, checksum.
-///
-/// # Errors
-///
-/// [`ParseError`], the first fault in that order; convert it into a [`Discard`] to count it.
-pub fn check<'a>(datagram: &Datagram<'a>, local: &Local<'_>) -> Result<View<'a>, ParseError> {
-    let ends = Ends::to_group(datagram.source);
-    let view = View::with_length(datagram.payload, ends.family())?;
-    view.check_version()?;
-    let vrid = view.vrid();
-    let known = |groups: &[Group]| {
-        groups.iter().any(|group| {
-            group.vhid.get() == vrid
-                && match ends.family() {
-                    Family::V4 => group.v4,
-                    Family::V6 => group.v6,
-                }
-        })
-    };
-    match (known(local.vrrp), known(local.carp)) {
-        (true, _) => {}
-        (false, true) => return Err(ParseError::CarpGroup { vrid }),
-        (false, false) => return Err(ParseError::Vrid { vrid }),
-    }
-    if datagram.ttl != TTL {
-        return Err(ParseError::Ttl { ttl: datagram.ttl });
-    }
-    view.check_sum(&ends, local.checksum)?;
-    Ok(view)
-}
-
 /// The length of an address, in bytes.
 const fn address_len(family: Family) -> usize {
     match family {
@@ -732,7 +726,8 @@ const fn address_len(family: Family) -> usize {
 #[expect(clippy::arithmetic_side_effects, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
-    use crate::check::AcceptTtl;
+    use crate::check::{AcceptTtl, Group};
+    use crate::ip::Datagram;
     use proptest::prelude::*;
     use std::vec::Vec;
 
@@ -817,6 +812,84 @@ mod tests {
     }
 
     #[test]
+    fn the_rfc_also_wants_the_type_and_the_count_to_be_right() {
+        let group = [Group {
+            vhid: Vhid::new(51).unwrap(),
+            v4: true,
+            v6: false,
+            ttl: AcceptTtl::Direct,
+        }];
+        let verdict = |rules, bytes: &[u8; 12]| {
+            let local = Local {
+                vrrp: &group,
+                rules,
+                checksum: Checksum::WithoutPseudoHeader,
+                ..Local::default()
+            };
+            let datagram = Datagram {
+                source: Ipv4Addr::new(192, 0, 2, 2).into(),
+                destination: GROUP_V4.into(),
+                ttl: TTL,
+                payload: bytes,
+            };
+            check(&datagram, &local)
+        };
+        let altered = |place: usize, byte| {
+            let mut bytes = PLAIN;
+            bytes[place] = byte;
+            refix_checksum(&mut bytes, &ends(), Checksum::WithoutPseudoHeader);
+            bytes
+        };
+        let (typed, counted) = (altered(0, 0x32), altered(3, 2));
+        for bytes in [&PLAIN, &typed, &counted] {
+            assert!(verdict(Vrrp::FreeBsd15, bytes).is_ok());
+        }
+        let heard = verdict(Vrrp::Rfc9568, &PLAIN).unwrap();
+        assert_eq!(*heard.advertisement(), said());
+        let fault = |bytes| verdict(Vrrp::Rfc9568, bytes).unwrap_err();
+        assert_eq!(fault(&typed), ParseError::Type { message_type: 2 });
+        let mismatch = CountMismatch {
+            stated: 2,
+            carried: 4,
+        };
+        assert_eq!(fault(&counted), ParseError::Count(mismatch));
+        assert_eq!(Discard::from(fault(&typed)), Discard::BadVer { version: 3 });
+        assert_eq!(Discard::from(fault(&counted)), Discard::BadLen { have: 12 });
+    }
+
+    #[test]
+    fn the_pseudo_header_is_that_of_the_packet_whoever_it_was_sent_to() {
+        let group = [Group {
+            vhid: Vhid::new(51).unwrap(),
+            v4: true,
+            v6: false,
+            ttl: AcceptTtl::Direct,
+        }];
+        let local = Local {
+            vrrp: &group,
+            ..Local::default()
+        };
+        let (source, peer) = (Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(192, 0, 2, 3));
+        let unicast = Ends::between(source.into(), peer.into()).unwrap();
+        let mut out = [0; 64];
+        let address = [IpAddr::from([192, 0, 2, 1])];
+        let packet = said()
+            .emit(&address, &unicast, Style::default(), &mut out)
+            .unwrap();
+        let heard_by = |destination: Ipv4Addr| {
+            let datagram = Datagram {
+                source: source.into(),
+                destination: destination.into(),
+                ttl: TTL,
+                payload: packet,
+            };
+            check(&datagram, &local).is_ok()
+        };
+        assert!(heard_by(peer));
+        assert!(!heard_by(GROUP_V4));
+    }
+
+    #[test]
     fn each_fault_is_found_in_the_order_of_freebsd_15() {
         let group = |vhid| Group {
             vhid: Vhid::new(vhid).unwrap(),
@@ -828,7 +901,7 @@ mod tests {
         let local = Local {
             vrrp: &vrrp,
             carp: &carp,
-            checksum: Checksum::WithPseudoHeader,
+            ..Local::default()
         };
         let v4 = IpAddr::from([192, 0, 2, 2]);
         let fault = |source, ttl, payload: &[u8]| {

@@ -109,10 +109,7 @@ fn receive(
     let view = check(&datagram, &local, CheckOrder::default()).unwrap();
     match auth.verify(view) {
         Ok(advertisement) => {
-            let received = Received {
-                advertisement,
-                source: datagram.source,
-            };
+            let received = Received::new(advertisement, datagram.source);
             host.handle(now, Input::Advertisement(received));
         }
         Err(error) => stats.count_discard(&error.into()),
@@ -127,7 +124,7 @@ fn drain(host: &mut VirtualHost<Duration>, now: Duration, auth: &Authenticator) 
             Output::NeedCounter => host.handle(now, Input::FreshCounter(9)),
             Output::Transmit(transmit) => {
                 let mut bytes = [0; ADVERTISEMENT_LEN];
-                auth.sign(&transmit.advertisement, &mut bytes);
+                auth.sign(transmit.advertisement.carp().unwrap(), &mut bytes);
                 black_box(wrap(transmit.family, false, &bytes));
                 host.handle(now, Input::Sent(transmit.family, SendResult::Ok));
                 sent += 1;

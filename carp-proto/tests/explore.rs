@@ -339,7 +339,8 @@ impl Explorer {
                 Output::Acquire => world.nodes[index].serves = true,
                 Output::Release => world.nodes[index].serves = false,
                 Output::Transmit(transmit) => {
-                    self.send(world, index, &transmit.advertisement)?;
+                    let said = transmit.advertisement.carp().unwrap();
+                    self.send(world, index, said)?;
                 }
                 Output::Event(Event::State { reason, to, .. }) => {
                     self.sometimes.preemption |= reason == Reason::PreemptingSlowerMaster;

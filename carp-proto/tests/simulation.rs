@@ -353,10 +353,7 @@ impl World {
             Ok(Ok(advertisement)) => {
                 self.input(
                     to,
-                    Input::Advertisement(Received {
-                        advertisement,
-                        source,
-                    }),
+                    Input::Advertisement(Received::new(advertisement, source)),
                 );
             }
             Ok(Err(_)) | Err(_) => self.counts.forged += 1,
@@ -380,7 +377,7 @@ impl World {
                     machine.handle(local, Input::FreshCounter(number));
                 }
                 Output::Transmit(transmit) => {
-                    let said = transmit.advertisement;
+                    let said = *transmit.advertisement.carp().unwrap();
                     let config = machine.config();
                     let farewell = said.interval().is_bow_out()
                         || matches!(config.dialect, Dialect::UCarp(_))

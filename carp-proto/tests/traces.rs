@@ -469,13 +469,9 @@ impl Node {
             Ok((index, members[index].auth.verify(view)?))
         });
         match verified {
-            Ok((index, advertisement)) => Ok((
-                index,
-                Received {
-                    advertisement,
-                    source: datagram.source,
-                },
-            )),
+            Ok((index, advertisement)) => {
+                Ok((index, Received::new(advertisement, datagram.source)))
+            }
             Err(discard) => {
                 let before = self.stats;
                 self.stats.count_discard(&discard);
@@ -560,7 +556,7 @@ impl Node {
     fn transmit(&mut self, port: usize, index: usize, transmit: Transmit) {
         let Transmit {
             family,
-            advertisement: ad,
+            advertisement,
             ..
         } = transmit;
         if self.ports[port].no_memory.1 > 0 {
@@ -579,6 +575,7 @@ impl Node {
             members,
             ..
         } = &self.ports[port];
+        let ad = *advertisement.carp().unwrap();
         let mut carp = [0; ADVERTISEMENT_LEN];
         members[index].auth.sign(&ad, &mut carp);
         let (packet, eth_dst, af) = match source {

@@ -787,7 +787,9 @@ fn new_settings_count_from_the_next_arming_on() {
     host.send(input);
     let due = host.machine.next_advertisement().unwrap();
     let outputs = host.run_until(due);
-    assert!(matches!(outputs[1].1, Output::Transmit(t) if t.advertisement.advbase.get() == 2));
+    assert!(
+        matches!(outputs[1].1, Output::Transmit(t) if t.advertisement.carp().unwrap().advbase.get() == 2)
+    );
     assert_eq!(interval(&host), Duration::from_micros(2_027_343));
 }
 

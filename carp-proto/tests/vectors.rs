@@ -91,10 +91,7 @@ impl Receiver {
         let verified = check(&datagram, &local, order)
             .and_then(|view| self.auth.verify(view).map_err(Discard::from));
         match verified {
-            Ok(advertisement) => Ok(Received {
-                advertisement,
-                source: datagram.source,
-            }),
+            Ok(advertisement) => Ok(Received::new(advertisement, datagram.source)),
             Err(discard) => {
                 let message = discard.to_string();
                 Err(message.split(':').next().unwrap().to_string())
@@ -118,7 +115,8 @@ fn judge(case: &Value) {
     match text(case, "expect").unwrap() {
         "accept" => {
             let received = result.unwrap();
-            let heard = received.advertisement.advertisement();
+            let said = received.said();
+            let heard = said.carp().unwrap();
             assert_eq!(heard.advbase.get(), byte(case, "advbase").unwrap());
             assert_eq!(heard.advskew.get(), byte(case, "advskew").unwrap());
             assert_eq!(heard.demote, byte(case, "demote").unwrap());
@@ -135,7 +133,7 @@ fn judge(case: &Value) {
 fn refuse_replay(case: &Value, receiver: &Receiver, received: Received) {
     let mut config = Config::new(receiver.vhid);
     config.replay = ReplayPolicy::Strict;
-    config.settings.advskew = received.advertisement.advertisement().advskew;
+    config.settings.advskew = received.said().carp().unwrap().advskew;
     if let Some(Ok(IpAddr::V4(own))) = text(case, "own_address").map(str::parse) {
         config.source_v4 = Some(own);
     }
@@ -158,16 +156,10 @@ fn refuse_replay(case: &Value, receiver: &Receiver, received: Received) {
         machine.handle_timeout(now);
     } else {
         let source = text(prior, "src").unwrap().parse().unwrap();
-        machine.handle(
-            now,
-            Input::Advertisement(Received {
-                advertisement: heard,
-                source,
-            }),
-        );
+        machine.handle(now, Input::Advertisement(Received::new(heard, source)));
     }
     let sent = core::iter::from_fn(|| machine.poll_output())
-        .filter(|o| matches!(o, Output::Transmit(t) if t.advertisement == *heard.advertisement()))
+        .filter(|o| matches!(o, Output::Transmit(t) if t.advertisement.carp() == Some(heard.advertisement())))
         .count();
     assert_eq!(sent, usize::from(sent_by_us));
     let before = (machine.state(), machine.poll_timeout());

@@ -392,18 +392,23 @@ pub fn vrrp(data: &[u8]) {
             vrrp::Checksum::WithoutPseudoHeader,
         ] {
             for (vrrp, carp) in [(&groups[..], &[][..]), (&[], &groups), (&[], &[])] {
-                let local = vrrp::Local {
-                    vrrp,
-                    carp,
-                    checksum,
-                };
-                match vrrp::check(&datagram, &local) {
-                    Ok(view) => {
-                        assert_eq!(datagram.ttl, TTL);
-                        assert_eq!(view.as_bytes(), datagram.payload);
-                        assert!(!vrrp.is_empty(), "accepted without a group");
+                for rules in [vrrp::Vrrp::FreeBsd15, vrrp::Vrrp::Rfc9568] {
+                    let local = vrrp::Local {
+                        vrrp,
+                        carp,
+                        rules,
+                        checksum,
+                    };
+                    match vrrp::check(&datagram, &local) {
+                        Ok(heard) => {
+                            assert_eq!(datagram.ttl, TTL);
+                            let said = heard.advertisement();
+                            assert_eq!(Some(said.vrid), groups.first().map(|group| group.vhid));
+                            assert_eq!(datagram.payload.get(2), Some(&said.priority.get()));
+                            assert!(!vrrp.is_empty(), "accepted without a group");
+                        }
+                        Err(error) => counts_once(&error.into()),
                     }
-                    Err(error) => counts_once(&error.into()),
                 }
             }
         }

@@ -23,6 +23,8 @@ mod clock;
 mod driver;
 mod effects;
 mod event;
+#[cfg(all(feature = "linux", target_os = "linux"))]
+pub mod linux;
 mod transport;
 mod udp;
 

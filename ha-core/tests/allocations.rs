@@ -12,18 +12,21 @@ mod memory;
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::Cell;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::alloc::System;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use ha_core::carp_proto::{ADVERTISEMENT_LEN, Datagram, Family, GROUP_V4, State, TTL};
-use ha_core::io::{Driver, Transport};
-use memory::{Notes, advertisement, setup};
+use ha_core::carp_proto::vrrp::{self, Ends, Priority, Vrrp};
+use ha_core::carp_proto::{Config, Datagram, Family, GROUP_V4, State, TTL, Vhid};
+use ha_core::io::{Driver, Setup, Transport};
+use memory::{Notes, SHARED, advertisement, setup};
 use tokio::time::sleep;
 
+const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 99));
 const SECOND: Duration = Duration::from_secs(1);
 
 struct Counting;
@@ -58,7 +61,7 @@ struct Air(Arc<Mutex<Port>>);
 
 #[derive(Default)]
 struct Port {
-    packet: Option<[u8; ADVERTISEMENT_LEN]>,
+    packet: Option<&'static [u8]>,
     waker: Option<Waker>,
     sent: u32,
 }
@@ -69,7 +72,7 @@ impl Transport for Air {
     }
 
     fn source(&self, _: Family) -> Option<IpAddr> {
-        None
+        Some(OWN)
     }
 
     fn poll_receive<'b>(
@@ -82,10 +85,10 @@ impl Transport for Air {
             port.waker = Some(cx.waker().clone());
             return Poll::Pending;
         };
-        let payload = &mut buffer[..ADVERTISEMENT_LEN];
-        payload.copy_from_slice(&packet);
+        let payload = &mut buffer[..packet.len()];
+        payload.copy_from_slice(packet);
         Poll::Ready(Ok(Some(Datagram {
-            source: IpAddr::from([10, 0, 0, 99]),
+            source: PEER,
             destination: GROUP_V4.into(),
             ttl: TTL,
             payload,
@@ -99,19 +102,40 @@ impl Transport for Air {
 }
 
 #[tokio::test(start_paused = true)]
-async fn packets_and_timers_allocate_nothing() {
+async fn packets_and_timers_of_carp_allocate_nothing() {
+    let heard = Box::leak(Box::new(advertisement(1, 0)));
+    steady(setup(1, 100, &Notes::default()), heard).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn packets_and_timers_of_vrrp_allocate_nothing() {
+    let vrid = Vhid::new(1).unwrap();
+    for rules in [Vrrp::FreeBsd15, Vrrp::Rfc9568] {
+        let config = Config::vrrp(vrid, rules);
+        let said = vrrp::Advertisement {
+            vrid,
+            priority: Priority::new(200).unwrap(),
+            interval: config.settings.adver_interval,
+        };
+        let heard = Box::leak(Box::new([0; 12]));
+        said.emit(&[SHARED], &Ends::to_group(PEER), rules.style(), heard)
+            .unwrap();
+        let setup = Setup::vrrp(config, &[SHARED], Notes::default());
+        steady(setup, heard).await;
+    }
+}
+
+/// A host is a backup that hears `heard`, and then the master.
+async fn steady(setup: Setup, heard: &'static [u8]) {
     let air = Air::default();
     let mut driver = Driver::default();
     let segment = driver.add_segment(air.clone());
-    driver
-        .add(segment, setup(1, 100, &Notes::default()))
-        .unwrap();
+    driver.add(segment, setup).unwrap();
     let handle = driver.handle();
     tokio::spawn(driver.run());
     sleep(SECOND / 2).await;
 
     // A backup that hears its master.
-    let heard = advertisement(1, 0);
     let before = ALLOCATIONS.get();
     for _ in 0..100 {
         sleep(SECOND).await;

@@ -8,15 +8,21 @@
     reason = "this is how a test fails"
 )]
 
+#[expect(dead_code, reason = "a part of it is needed here")]
 mod memory;
 
 use core::future::Future;
+use core::net::IpAddr;
+use core::task::{Context, Poll};
 use core::time::Duration;
+use std::io;
 
-use ha_core::carp_proto::{self, AdvBase, Interface, Reason, ReplayPolicy, Settings, State, Vhid};
+use ha_core::carp_proto::{
+    self, AdvBase, Datagram, Family, Interface, Reason, ReplayPolicy, Settings, State, Vhid,
+};
 use ha_core::io::{
     CommandError, DemotionCause, Driver, DriverError, Effect, Event, EventKind, Events, Handle,
-    HostId, Limits, MAX_DEMOTIONS, PACKETS_PER_TURN, Setup, SetupError,
+    HostId, Limits, MAX_DEMOTIONS, PACKETS_PER_TURN, Setup, SetupError, Transport,
 };
 use memory::{BOW_OUT, Network, Notes, Said, advertisement, config, setup};
 use tokio::task::JoinHandle;
@@ -779,7 +785,7 @@ async fn impossible_virtual_hosts_are_refused() {
 
     let v6 = ["2001:db8::1".parse().unwrap()];
     let v6 = Setup::new(config(2, 0), memory::key(), &v6, notes.clone());
-    let family = carp_proto::Family::V6;
+    let family = Family::V6;
     assert_eq!(driver.add(segment, v6), Err(SetupError::Family { family }));
 
     let elsewhere = Driver::default().add_segment(network.port());
@@ -789,4 +795,160 @@ async fn impossible_virtual_hosts_are_refused() {
         empty.add(elsewhere, setup(1, 0, &notes)),
         Err(SetupError::UnknownSegment)
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn hosts_come_and_go_while_the_driver_runs() {
+    let (network, notes) = (Network::default(), Notes::default());
+    let mut node = Node::start(&network, 0, &notes);
+    node.becomes(State::Master).await;
+    let segment = node.handle.status().await.unwrap().segments[0].segment;
+
+    // A second one starts at once, as demoted as the first, and cannot be there twice.
+    node.handle.demote("test", 10).await.unwrap();
+    let other = Notes::default();
+    let second = node.handle.add(segment, setup(2, 0, &other)).await.unwrap();
+    assert!(matches!(
+        node.handle.add(segment, setup(2, 0, &other)).await,
+        Err(SetupError::Taken { .. })
+    ));
+    node.becomes(State::Master).await;
+    settle().await;
+    assert_eq!(other.done(), ["acquire", "announce"]);
+    let (_, said) = *network.sent(0).last().unwrap();
+    assert_eq!((said.vhid, said.advskew), (2, 10));
+
+    // The first leaves with a bow-out, and the second does not notice.
+    let asked = Instant::now();
+    node.handle.remove(node.host).await.unwrap();
+    assert_eq!(asked.elapsed(), Duration::ZERO);
+    assert_eq!(notes.done().last(), Some(&"release"));
+    let sent = network.sent(0);
+    assert!(sent.ends_with(&[(asked, BOW_OUT), (asked, BOW_OUT)]));
+    let hosts = node.handle.status().await.unwrap().hosts;
+    assert_eq!((hosts.len(), hosts[0].host), (1, second));
+    assert_eq!(
+        node.handle.force(node.host, State::Master).await,
+        Err(CommandError::Unknown)
+    );
+    assert_eq!(
+        node.handle.remove(node.host).await,
+        Err(CommandError::Unknown)
+    );
+
+    // Its group is free for another one, which is somebody else.
+    let again = node.handle.add(segment, setup(1, 0, &notes)).await.unwrap();
+    assert_ne!(again, node.host);
+    sleep(4 * SECOND).await;
+    let last: Vec<_> = network.sent(0).iter().rev().map(|(_, s)| s.vhid).collect();
+    assert!(last[..2].contains(&1) && last[..2].contains(&2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn segments_come_and_go_while_the_driver_runs() {
+    let network = Network::default();
+    let mut node = Node::start(&network, 0, &Notes::default());
+    node.becomes(State::Master).await;
+    let first = node.handle.status().await.unwrap().segments[0].segment;
+    let second = node.handle.add_segment(network.port()).await.unwrap();
+    let notes = Notes::default();
+
+    // Its interface is down before it has a host, which then waits for it.
+    node.handle
+        .set_interface(second, Interface::Down)
+        .await
+        .unwrap();
+    let host = node.handle.add(second, setup(1, 0, &notes)).await.unwrap();
+    sleep(4 * SECOND).await;
+    let status = node.handle.status().await.unwrap();
+    assert_eq!((status.hosts[1].state, status.demotion), (State::Init, 240));
+
+    // Another transport, and nobody has to change its role.
+    let moved = network.port();
+    node.handle.replace_transport(first, moved).await.unwrap();
+    assert_eq!(
+        node.handle.replace_transport(second, Deaf).await,
+        Err(CommandError::Family { family: Family::V4 })
+    );
+    sleep(2 * SECOND).await;
+    assert_eq!(node.state().await, State::Master);
+    assert!(!network.sent(2).is_empty());
+    let sent = network.sent(0).len();
+    sleep(2 * SECOND).await;
+    assert_eq!(network.sent(0).len(), sent);
+
+    assert_eq!(
+        node.handle.remove_segment(second).await,
+        Err(CommandError::InUse)
+    );
+    node.handle.remove(host).await.unwrap();
+    node.handle.remove_segment(second).await.unwrap();
+    let status = node.handle.status().await.unwrap();
+    // What it noticed is taken back with it.
+    assert_eq!((status.segments.len(), status.demotion), (1, 0));
+    assert_eq!(
+        node.handle.remove_segment(second).await,
+        Err(CommandError::Unknown)
+    );
+    assert_eq!(
+        node.handle.set_interface(second, Interface::Up).await,
+        Err(CommandError::Unknown)
+    );
+    assert_eq!(
+        node.handle.add(second, setup(1, 0, &notes)).await,
+        Err(SetupError::UnknownSegment)
+    );
+    assert_eq!(status.segments[0].segment, first);
+
+    node.handle.shutdown().await.unwrap();
+    assert_eq!(
+        node.handle.add(first, setup(3, 0, &notes)).await,
+        Err(SetupError::Ended)
+    );
+}
+
+/// A transport that carries nothing.
+struct Deaf;
+
+impl Transport for Deaf {
+    fn carries(&self, _: Family) -> bool {
+        false
+    }
+
+    fn source(&self, _: Family) -> Option<IpAddr> {
+        None
+    }
+
+    fn poll_receive<'b>(
+        &mut self,
+        _: &mut Context<'_>,
+        _: &'b mut [u8],
+    ) -> Poll<io::Result<Option<Datagram<'b>>>> {
+        Poll::Pending
+    }
+
+    fn try_send(&mut self, _: Family, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_begins_without_hosts_and_outlives_them() {
+    let (network, notes) = (Network::default(), Notes::default());
+    let driver = Driver::default();
+    let handle = driver.handle();
+    let run = tokio::spawn(driver.run());
+    let segment = handle.add_segment(network.port()).await.unwrap();
+    for _ in 0..3 {
+        let host = handle.add(segment, setup(1, 0, &notes)).await.unwrap();
+        sleep(SECOND * 13 / 4).await;
+        assert_eq!(handle.status().await.unwrap().hosts[0].state, State::Master);
+        handle.remove(host).await.unwrap();
+    }
+    assert_eq!(
+        notes.done().join(" "),
+        ["acquire announce release"; 3].join(" ")
+    );
+    handle.shutdown().await.unwrap();
+    assert_eq!(run.await.unwrap(), Ok(()));
 }

@@ -11,7 +11,8 @@ use crate::dialect::{AtStart, Dialect, FreeBsd, UCarp};
 use crate::event::{DemotionReason, Event, Reason, State};
 use crate::queue::Step;
 use crate::timers::Timer;
-use crate::types::{AdvSkew, Family, Interval};
+use crate::types::Family;
+use crate::vrrp::Vrrp;
 
 impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
     pub(super) fn on_interface(&mut self, now: T, interface: Interface) {
@@ -33,11 +34,16 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
             }
             (false, _) => self.interface_lost(),
             // CARP §3.4: the notification may be of a flap whose beginning was never seen.
-            (true, Dialect::FreeBsd(_))
+            (true, Dialect::FreeBsd(_) | Dialect::Vrrp(Vrrp::FreeBsd15))
                 if was_up && self.config.improvements.ride_out_link_flaps => {}
-            (true, Dialect::FreeBsd(_)) => self.interface_found(now),
-            (true, Dialect::OpenBsd(_) | Dialect::UCarp(_)) if was_up => {}
-            (true, Dialect::OpenBsd(_)) => self.interface_found(now),
+            (true, Dialect::FreeBsd(_) | Dialect::Vrrp(Vrrp::FreeBsd15)) => {
+                self.interface_found(now);
+            }
+            (true, Dialect::OpenBsd(_) | Dialect::UCarp(_) | Dialect::Vrrp(Vrrp::Rfc9568))
+                if was_up => {}
+            (true, Dialect::OpenBsd(_) | Dialect::Vrrp(Vrrp::Rfc9568)) => {
+                self.interface_found(now);
+            }
             (true, Dialect::UCarp(_)) => self.start(now, None),
         }
     }
@@ -45,7 +51,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
     pub(super) fn on_addresses(&mut self, now: T, addresses: AddressCount) {
         let before = self.addresses;
         self.addresses = addresses;
-        let improved = self.config.improvements.keep_state_on_address_change;
+        // The RFC does not say what a change of the list does.
+        let improved =
+            self.config.improvements.keep_state_on_address_change || self.config.dialect.is_rfc();
         if addresses.is_empty() {
             if !before.is_empty() {
                 self.last_address_detached();
@@ -61,7 +69,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         } else {
             self.interface_found(now);
         }
-        if before.is_empty() {
+        // VRRP's packets prove nothing by their addresses, so there is nothing to forget.
+        if before.is_empty() || self.config.dialect.vrrp().is_some() {
             return;
         }
         // One that still waits is about the list before.
@@ -79,6 +88,12 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         let was_master = self.state == State::Master;
         self.leave_master();
         self.enter(State::Init, Reason::HardwareUp, None);
+        self.forget_active();
+        if self.owns_addresses() {
+            self.become_master(now, Reason::AddressOwner, None);
+            self.unsuppress();
+            return;
+        }
         if !self.addresses.is_empty() {
             self.enter(State::Backup, Reason::InitializationComplete, None);
             self.start(now, None);
@@ -115,9 +130,12 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
             return;
         }
         self.enter(State::Init, Reason::HardwareDown, None);
-        let freebsd_14 = Dialect::FreeBsd(FreeBsd::From14);
+        let freebsd_14 = matches!(
+            self.config.dialect,
+            Dialect::FreeBsd(FreeBsd::From14) | Dialect::Vrrp(Vrrp::FreeBsd15)
+        );
         let openbsd = matches!(self.config.dialect, Dialect::OpenBsd(_));
-        if was_master && (self.releases_on_exit() || self.config.dialect == freebsd_14) {
+        if was_master && (self.releases_on_exit() || freebsd_14) {
             self.queue.push(Step::Release);
         }
         // A virtual host without addresses takes no part, so that nobody suffers with it.
@@ -173,10 +191,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
                     if has == 0 {
                         self.timers.stop(timer);
                     } else if had == 0 && self.timers.get(Timer::Deaf).is_none() {
-                        self.timers.arm(
-                            timer,
-                            now + self.config.dialect.dead_time(&self.config.settings),
-                        );
+                        let patience = self.patience(None);
+                        self.timers.arm(timer, now + patience);
                     }
                 }
             }
@@ -220,9 +236,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         } = self.config;
         let wait = dialect.advertise_interval(&settings, self.demotion);
         // The least patience of a peer with our advbase counts from when we last sent.
-        let patience = Interval::new(settings.advbase, AdvSkew::DEFAULT).stretch(3);
+        let patience = dialect.least_patience(&settings);
         let until = match self.last_round {
-            Some(last) => (last + patience.duration()).min(now + wait),
+            Some(last) => (last + patience).min(now + wait),
             None => now + wait,
         };
         if until <= now {
@@ -248,7 +264,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         if self.suppressed.is_some() {
             let reason = match self.config.dialect {
                 Dialect::OpenBsd(_) => DemotionReason::CarpDev,
-                Dialect::FreeBsd(_) | Dialect::UCarp(_) => DemotionReason::InterfaceUp,
+                Dialect::FreeBsd(_) | Dialect::UCarp(_) | Dialect::Vrrp(_) => {
+                    DemotionReason::InterfaceUp
+                }
             };
             self.take_back_suppression(reason);
         }
@@ -271,8 +289,12 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
     /// OpenBSD's link state and UCarp's script follow every change of the state; FreeBSD's
     /// routes do not (CARP §5.3).
     fn releases_on_exit(&self) -> bool {
-        let freebsd = matches!(self.config.dialect, Dialect::FreeBsd(_));
-        self.config.improvements.release_on_every_exit || !freebsd
+        self.config.improvements.release_on_every_exit || !self.config.dialect.is_freebsd()
+    }
+
+    /// RFC 9568 §6.4.1: who owns the addresses waits for nobody.
+    fn owns_addresses(&self) -> bool {
+        self.config.dialect.is_rfc() && self.is_owner() && !self.addresses.is_empty()
     }
 
     /// Whether the start is made sure not to serve what an earlier run left behind.

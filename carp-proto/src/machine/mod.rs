@@ -55,6 +55,7 @@
 mod election;
 mod interface;
 mod neighbours;
+mod routers;
 mod sending;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -137,6 +138,8 @@ pub struct VirtualHost<T> {
     /// Who was last heard as master, over IPv4 and over IPv6.
     master_v4: Option<Ipv4Addr>,
     master_v6: Option<Ipv6Addr>,
+    /// VRRP: the interval of the Active in centiseconds, if one was heard.
+    active_interval: Option<u16>,
     sources: Sources,
     sent: Sent,
     timers: Timers<T>,
@@ -185,6 +188,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
             last_round: None,
             master_v4: None,
             master_v6: None,
+            active_interval: None,
             sources: Sources::new(),
             sent: Sent::new(),
             timers: Timers::new(),
@@ -250,8 +254,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
             Step::Release => Output::Release,
             Step::Announce(family) => Output::Announce(family),
             Step::ForgetAddresses => Output::ForgetAddresses,
-            Step::Transmit(round) => match self.number() {
-                Some(counter) => self.transmit(round, counter),
+            Step::Transmit(round) => match self.transmit(round) {
+                Some(output) => output,
                 None if self.draw == Draw::NotAsked => {
                     self.draw = Draw::Asked;
                     return Some(Output::NeedCounter);

@@ -6,7 +6,7 @@ use core::ops::Add;
 use core::time::Duration;
 
 use super::VirtualHost;
-use crate::advertisement::{Advertisement, Received};
+use crate::advertisement::{Received, Said};
 use crate::config::{RivalPolicy, Spacing};
 use crate::event::Event;
 use crate::queue::Step;
@@ -66,7 +66,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         }
     }
 
-    pub(super) fn note_rival(&mut self, now: T, received: Received, heard: &Advertisement) {
+    pub(super) fn note_rival(&mut self, now: T, received: Received) {
         match self.config.announcements.rival {
             RivalPolicy::Never => {}
             // Without a link nobody hears it; its return announces anyway, here and below.
@@ -77,7 +77,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
             }
             RivalPolicy::WhenGone => {
                 let known = self.timers.get(Timer::RivalGone).is_some();
-                if heard.interval().is_bow_out() {
+                let said = received.said();
+                if said.is_farewell() {
                     // It says itself that it is gone.
                     if known {
                         self.timers.stop(Timer::RivalGone);
@@ -88,8 +89,11 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
                 if !known {
                     self.queue.push(Step::Event(Event::Rival(received)));
                 }
-                let silence = self.config.dialect.pace(heard.interval()) * 2;
-                self.timers.arm(Timer::RivalGone, now + silence);
+                let pace = match said {
+                    Said::Carp(said) => self.config.dialect.pace(said.interval()),
+                    Said::Vrrp(said) => said.interval.duration().max(Duration::from_millis(10)),
+                };
+                self.timers.arm(Timer::RivalGone, now + pace * 2);
             }
         }
     }

@@ -6,14 +6,15 @@ use core::ops::Add;
 use core::time::Duration;
 
 use super::{Draw, SEND_THRESHOLD, Sending, VirtualHost};
-use crate::advertisement::Advertisement;
+use crate::advertisement::{Advertisement, Said};
 use crate::config::Config;
 use crate::counter::Next;
 use crate::dialect::{Dialect, FreeBsd};
 use crate::event::{Demote, DemotionReason, Output, SendResult, Transmit};
-use crate::queue::{Round, Step};
+use crate::queue::{Content, Round, Step};
 use crate::timers::Timer;
 use crate::types::{AdvBase, AdvSkew, Family};
+use crate::vrrp::{self, Vrrp};
 
 impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
     pub(super) fn on_demotion(&mut self, now: T, level: i32) {
@@ -22,7 +23,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
         let tells = match self.config.dialect {
             // CARP §3.5: OpenBSD tells only that it is demoted at all.
             Dialect::OpenBsd(_) => rises_from_none,
-            Dialect::FreeBsd(_) | Dialect::UCarp(_) => true,
+            Dialect::FreeBsd(_) | Dialect::UCarp(_) | Dialect::Vrrp(Vrrp::FreeBsd15) => true,
+            Dialect::Vrrp(Vrrp::Rfc9568) => self.config.improvements.vrrp_demotion,
         };
         if tells && !self.holds_link() {
             self.advertise(now);
@@ -78,7 +80,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
                 // that they demoted the host.
                 let forgets = match dialect {
                     Dialect::FreeBsd(FreeBsd::From10To13) => enough || !improvements.exact_demotion,
-                    Dialect::FreeBsd(FreeBsd::From14) | Dialect::UCarp(_) => enough,
+                    Dialect::FreeBsd(FreeBsd::From14) | Dialect::UCarp(_) | Dialect::Vrrp(_) => {
+                        enough
+                    }
                     Dialect::OpenBsd(_) => enough || !demoted,
                 };
                 if demoted && enough {
@@ -129,9 +133,6 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
     /// replaced, since a stale advertisement is worse than none.
     pub(super) fn push_round(&mut self) {
         self.last_round = self.now;
-        let Config {
-            dialect, settings, ..
-        } = self.config;
         let waiting = self
             .queue
             .iter()
@@ -146,35 +147,56 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
             keep = keep.saturating_sub(usize::from(round));
             kept
         });
-        let skew = dialect.effective_skew(settings.advskew, self.demotion);
-        // A negative skew, which FreeBSD 10 to 13 allow, wraps on the wire (CARP §3.1).
-        let skew = u8::try_from(skew.rem_euclid(256)).unwrap_or(u8::MAX);
-        let round = |family| Round {
-            family,
-            advbase: settings.advbase,
-            advskew: AdvSkew::from_wire(skew),
-            demote: dialect.demote_byte(self.demotion),
-        };
+        self.push_each(self.content());
+    }
+
+    fn push_each(&mut self, content: Content) {
         for family in [Family::V4, Family::V6] {
             if self.has(family) {
-                self.queue.push(Step::Transmit(round(family)));
+                self.queue.push(Step::Transmit(Round { family, content }));
             }
         }
     }
 
-    /// Says farewell, `times` over (CARP §3.6).
+    /// What we say of ourselves.
+    fn content(&self) -> Content {
+        let Config {
+            dialect, settings, ..
+        } = self.config;
+        if dialect.vrrp().is_some() {
+            let vrrp::Advertisement {
+                priority, interval, ..
+            } = self.standing();
+            return Content::Vrrp { priority, interval };
+        }
+        let skew = dialect.effective_skew(settings.advskew, self.demotion);
+        // A negative skew, which FreeBSD 10 to 13 allow, wraps on the wire (CARP §3.1).
+        let skew = u8::try_from(skew.rem_euclid(256)).unwrap_or(u8::MAX);
+        Content::Carp {
+            advbase: settings.advbase,
+            advskew: AdvSkew::from_wire(skew),
+            demote: dialect.demote_byte(self.demotion),
+        }
+    }
+
+    /// Says farewell, `times` over (CARP §3.6, §5.7).
     pub(super) fn bow_out(&mut self, times: u8) {
-        for _ in 0..times {
-            for family in [Family::V4, Family::V6] {
-                if self.has(family) {
-                    self.queue.push(Step::Transmit(Round {
-                        family,
-                        advbase: AdvBase::new(255),
-                        advskew: AdvSkew::BOW_OUT,
-                        demote: self.config.dialect.demote_byte(self.demotion),
-                    }));
-                }
+        let Config {
+            dialect, settings, ..
+        } = self.config;
+        let content = match dialect.vrrp() {
+            Some(rules) => {
+                let (priority, interval) = rules.farewell(&settings);
+                Content::Vrrp { priority, interval }
             }
+            None => Content::Carp {
+                advbase: AdvBase::new(255),
+                advskew: AdvSkew::BOW_OUT,
+                demote: dialect.demote_byte(self.demotion),
+            },
+        };
+        for _ in 0..times {
+            self.push_each(content);
         }
     }
 
@@ -191,8 +213,36 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
             .filter(|family| self.has(*family))
     }
 
-    /// The number for the packet at hand, unless a random one must be drawn first.
-    pub(super) fn number(&mut self) -> Option<u64> {
+    /// The advertisement at hand, unless a random number must be drawn for it first.
+    pub(super) fn transmit(&mut self, round: Round) -> Option<Output> {
+        let Round { family, content } = round;
+        let advertisement = match content {
+            Content::Carp {
+                advbase,
+                advskew,
+                demote,
+            } => Said::Carp(Advertisement {
+                vhid: self.config.vhid,
+                advbase,
+                advskew,
+                demote,
+                counter: self.number()?,
+            }),
+            Content::Vrrp { priority, interval } => Said::Vrrp(vrrp::Advertisement {
+                vrid: self.config.vhid,
+                priority,
+                interval,
+            }),
+        };
+        self.sent.remember(advertisement);
+        self.stats.count_output(family);
+        Some(Output::Transmit(Transmit {
+            family,
+            advertisement,
+        }))
+    }
+
+    fn number(&mut self) -> Option<u64> {
         match (self.counter.next(), self.draw) {
             (Next::Known(number), _) => Some(number),
             (Next::Draw, Draw::Drawn(number)) => {
@@ -202,29 +252,6 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
             }
             (Next::Draw, Draw::NotAsked | Draw::Asked) => None,
         }
-    }
-
-    pub(super) fn transmit(&mut self, round: Round, counter: u64) -> Output {
-        let Round {
-            family,
-            advbase,
-            advskew,
-            demote,
-        } = round;
-        let vhid = self.config.vhid;
-        let advertisement = Advertisement {
-            vhid,
-            advbase,
-            advskew,
-            demote,
-            counter,
-        };
-        self.sent.remember(advertisement);
-        self.stats.count_output(family);
-        Output::Transmit(Transmit {
-            family,
-            advertisement,
-        })
     }
 
     pub(super) fn demote(&mut self, adjustment: i32, reason: DemotionReason) {

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use carp_proto::{
     ADVERTISEMENT_LEN, AddressCount, AdvBase, AdvSkew, Advertisement, Authenticator, Config, Event,
-    Family, Input, Key, Output, Received, State, Vhid, View, VirtualHost,
+    Family, Input, Key, Output, Received, Said, State, Vhid, View, VirtualHost, vrrp,
 };
 
 /// More outputs than any input causes; a machine that gives more never ends.
@@ -41,10 +41,7 @@ pub(crate) fn received(from: IpAddr, said: &Advertisement) -> Received {
     auth.sign(said, &mut bytes);
     let view = View::parse(&bytes).expect("what was signed is well formed");
     let advertisement = auth.verify(view).expect("what was signed is authentic");
-    Received {
-        advertisement,
-        source: from,
-    }
+    Received::new(advertisement, from)
 }
 
 /// A machine, its clock, and the driver's part of the conversation.
@@ -164,21 +161,30 @@ pub(crate) fn words(output: &Output) -> String {
         Output::Event(event @ Event::State { cause, .. }) => match cause {
             None => event.to_string(),
             Some(cause) => {
-                let said = cause.advertisement.advertisement();
-                format!("{event} by {} {}", cause.source, said.interval())
+                let said = match cause.said() {
+                    Said::Carp(said) => said.interval().to_string(),
+                    Said::Vrrp(said) => priority(&said),
+                };
+                format!("{event} by {} {said}", cause.source)
             }
         },
         Output::Event(event) => event.to_string(),
         Output::Demote(demote) => format!("demote {:+} ({})", demote.adjustment, demote.reason),
         Output::Transmit(transmit) => {
-            let said = transmit.advertisement;
+            let to = family(transmit.family);
+            let said = match transmit.advertisement {
+                Said::Carp(said) => said,
+                Said::Vrrp(said) => {
+                    assert_eq!(said.vrid, vhid(), "an advertisement of another group");
+                    return format!("send{to} {}", priority(&said));
+                }
+            };
             assert_eq!(said.vhid, vhid(), "an advertisement of another group");
             let demote = match said.demote {
                 0 => String::new(),
                 demote => format!(" d{demote}"),
             };
-            let (to, interval) = (family(transmit.family), said.interval());
-            format!("send{to} {interval}{demote} #{}", said.counter)
+            format!("send{to} {}{demote} #{}", said.interval(), said.counter)
         }
         Output::Acquire => "acquire".to_owned(),
         Output::Release => "release".to_owned(),
@@ -187,6 +193,11 @@ pub(crate) fn words(output: &Output) -> String {
         Output::NeedCounter => "draw".to_owned(),
         Output::ForgetAddresses => "forget".to_owned(),
     }
+}
+
+/// Priority and interval: `p100/100`.
+fn priority(said: &vrrp::Advertisement) -> String {
+    format!("p{}/{}", said.priority, said.interval)
 }
 
 pub(crate) fn trace(outputs: &[Output]) -> String {

@@ -16,10 +16,11 @@ use core::num::NonZeroU8;
 use core::time::Duration;
 
 use carp_proto::{
-    ADVERTISEMENT_LEN, AddressCount, AdvBase, AdvSkew, Advertisement, Announcements, AtStart,
-    Authenticator, Config, CounterRule, Dialect, Event, Family, FreeBsd, Improvements, Input,
-    Interface, Key, OpenBsd, Output, Received, Refusal, ReplayPolicy, SendResult, Settings,
-    Spacing, State, TieOrder, UCarp, UnknownLink, Vhid, View, VirtualHost,
+    ADVERTISEMENT_LEN, AcceptTtl, AddressCount, AdvBase, AdvSkew, Advertisement, Announcements,
+    AtStart, Authenticator, Config, CounterRule, Datagram, Dialect, Event, Family, FreeBsd, Group,
+    Improvements, Input, Interface, Key, OpenBsd, Output, Received, Refusal, ReplayPolicy, Said,
+    SendResult, Settings, Spacing, State, TTL, TieOrder, UCarp, UnknownLink, Vhid, View,
+    VirtualHost, vrrp,
 };
 
 type Machine = VirtualHost<Duration>;
@@ -56,12 +57,16 @@ pub(crate) fn config(choices: &mut impl Choices) -> Config {
         Dialect::OpenBsd(OpenBsd::Since2025),
         Dialect::OpenBsd(OpenBsd::Before2025),
         Dialect::UCarp(ucarp),
+        Dialect::Vrrp(vrrp::Vrrp::Rfc9568),
+        Dialect::Vrrp(vrrp::Vrrp::FreeBsd15),
     ]);
     let mut config = Config::strict(vhid(), dialect, 77);
     config.settings = settings(choices);
     if config.validate().is_err() {
         config.settings.advbase = AdvBase::DEFAULT;
         config.settings.advskew = AdvSkew::DEFAULT;
+        config.settings.priority = vrrp::Priority::DEFAULT;
+        config.settings.adver_interval = vrrp::AdverInterval::DEFAULT;
     }
     config.improvements = match choices.below(3) {
         0 => Improvements::ALL,
@@ -77,6 +82,7 @@ pub(crate) fn config(choices: &mut impl Choices) -> Config {
             some.exact_demotion = choices.yes();
             some.drop_stale_timers = choices.yes();
             some.acquire_first = choices.yes();
+            some.vrrp_demotion = choices.yes();
             some
         }
     };
@@ -88,7 +94,11 @@ pub(crate) fn config(choices: &mut impl Choices) -> Config {
         CounterRule::Random,
         CounterRule::Cookie(77),
     ]);
-    config.replay = choices.one_of(&[ReplayPolicy::Accept, ReplayPolicy::Strict]);
+    let replays: &[ReplayPolicy] = match dialect {
+        Dialect::Vrrp(_) => &[ReplayPolicy::Accept],
+        _ => &[ReplayPolicy::Accept, ReplayPolicy::Strict],
+    };
+    config.replay = choices.one_of(replays);
     config.announcements = choices.one_of(&[
         Announcements::default(),
         Announcements::ONCE,
@@ -131,6 +141,8 @@ fn settings(choices: &mut impl Choices) -> Settings {
     let mut settings = Settings::default();
     settings.advbase = AdvBase::new(choices.one_of(&[1, 0, 2, 3, 254, 255]));
     settings.advskew = AdvSkew::from_wire(byte(choices));
+    settings.priority = priority(choices);
+    settings.adver_interval = interval(choices);
     settings.preempt = choices.yes();
     settings.senderr_demotion = choices.one_of(&[240, 0, 1, Settings::MAX_DEMOTION]);
     settings.ifdown_demotion = choices.one_of(&[240, 0, 1, Settings::MAX_DEMOTION]);
@@ -201,7 +213,24 @@ fn source(choices: &mut impl Choices) -> IpAddr {
     }
 }
 
+fn priority(choices: &mut impl Choices) -> vrrp::Priority {
+    vrrp::Priority::from_wire(choices.one_of(&[100, 0, 1, 99, 101, 254, 255]))
+}
+
+fn interval(choices: &mut impl Choices) -> vrrp::AdverInterval {
+    vrrp::AdverInterval::from_wire(choices.one_of(&[100, 0, 1, 99, 101, 4095]))
+}
+
+/// In either protocol, whichever the machine speaks.
 fn heard(choices: &mut impl Choices) -> Received {
+    if choices.yes() {
+        let said = vrrp::Advertisement {
+            vrid: vhid(),
+            priority: priority(choices),
+            interval: interval(choices),
+        };
+        return checked(source(choices), &said);
+    }
     let said = Advertisement {
         vhid: vhid(),
         advbase: AdvBase::new(choices.one_of(&[1, 0, 2, 4, 255])),
@@ -218,10 +247,35 @@ fn authentic(source: IpAddr, said: &Advertisement) -> Received {
     let mut bytes = [0; ADVERTISEMENT_LEN];
     auth.sign(said, &mut bytes);
     let view = View::parse(&bytes).expect("what was signed is well formed");
-    Received {
-        advertisement: auth.verify(view).expect("what was signed is authentic"),
+    let heard = auth.verify(view).expect("what was signed is authentic");
+    Received::new(heard, source)
+}
+
+/// The only way to a checked advertisement is to emit and check one.
+fn checked(source: IpAddr, said: &vrrp::Advertisement) -> Received {
+    let ends = vrrp::Ends::to_group(source);
+    let group = [Group {
+        vhid: vhid(),
+        v4: true,
+        v6: true,
+        ttl: AcceptTtl::Direct,
+    }];
+    let local = vrrp::Local {
+        vrrp: &group,
+        ..vrrp::Local::default()
+    };
+    let mut buffer = [0; 64];
+    let payload = said
+        .emit(&[source], &ends, vrrp::Style::default(), &mut buffer)
+        .expect("one address fits");
+    let datagram = Datagram {
         source,
-    }
+        destination: Family::of(source).group(),
+        ttl: TTL,
+        payload,
+    };
+    let heard = vrrp::check(&datagram, &local).expect("what was emitted is well formed");
+    Received::new(heard, source)
 }
 
 /// A machine under observation, and what its driver knows.
@@ -231,7 +285,7 @@ pub(crate) struct Observed {
     now: Duration,
     /// The same machine, never drained; until something tells the two apart legitimately.
     late: Option<Machine>,
-    last_sent: Option<(Family, Advertisement)>,
+    last_sent: Option<(Family, Said)>,
     serves: Option<bool>,
     demotion: i64,
     lost_before: u64,
@@ -284,7 +338,10 @@ impl Observed {
                     Family::V6 => config.source_v6.map(IpAddr::from),
                 };
                 if let Some(own) = own {
-                    self.act(Input::Advertisement(authentic(own, &said)));
+                    self.act(Input::Advertisement(match said {
+                        Said::Carp(said) => authentic(own, &said),
+                        Said::Vrrp(said) => checked(own, &said),
+                    }));
                 }
             }
         }
@@ -308,8 +365,36 @@ impl Observed {
             );
         }
         let outputs = self.drain();
+        self.protocols_fit(input, &copy, &outputs);
         self.outputs_fit(before, &outputs);
         self.timers_fit();
+    }
+
+    /// Each machine speaks its protocol, and of the other one only counts.
+    fn protocols_fit(&self, input: Input, after: &Machine, outputs: &[Output]) {
+        let is_vrrp = matches!(self.machine.config().dialect, Dialect::Vrrp(_));
+        for output in outputs {
+            if let Output::Transmit(transmit) = output {
+                assert_eq!(transmit.advertisement.vrrp().is_some(), is_vrrp);
+            }
+        }
+        let Input::Advertisement(received) = input else {
+            return;
+        };
+        if received.said().vrrp().is_some() != is_vrrp {
+            assert_eq!(after.poll_timeout(), self.machine.poll_timeout());
+            let refused = |output: &Output| {
+                matches!(
+                    output,
+                    Output::Event(Event::Refused {
+                        refusal: Refusal::Protocol,
+                        ..
+                    })
+                )
+            };
+            // The end screens nothing.
+            assert!(outputs.iter().all(refused), "{outputs:?}");
+        }
     }
 
     fn early_timeouts_change_nothing(&self) {
@@ -353,9 +438,9 @@ impl Observed {
                 Output::Transmit(transmit) => {
                     let said = transmit.advertisement;
                     self.last_sent = Some((transmit.family, said));
-                    let farewell = said.interval().is_bow_out()
+                    let farewell = said.is_farewell()
                         || matches!(config.dialect, Dialect::UCarp(_)) && state == State::Backup;
-                    assert!(sends || farewell, "{state} sends {said}");
+                    assert!(sends || farewell, "{state} sends {said:?}");
                 }
                 Output::Announce(_) => assert!(sends, "{state} announces"),
                 Output::Acquire => self.serves = Some(true),
@@ -401,7 +486,9 @@ impl Observed {
     fn timers_fit(&self) {
         let waits = [Family::V4, Family::V6].map(|family| self.machine.master_down(family));
         let advertises = self.machine.next_advertisement();
-        let stale = !self.machine.config().improvements.drop_stale_timers;
+        let config = self.machine.config();
+        let rfc = config.dialect == Dialect::Vrrp(vrrp::Vrrp::Rfc9568);
+        let stale = !config.improvements.drop_stale_timers && !rfc;
         match self.machine.state() {
             State::Master if stale => {}
             State::Init => assert_eq!((advertises, waits), (None, [None, None])),

@@ -5,6 +5,7 @@ mod engine;
 mod gate;
 mod handle;
 mod host;
+mod protocol;
 mod segment;
 
 use core::fmt;
@@ -17,9 +18,9 @@ use std::boxed::Box;
 use std::sync::Arc;
 use std::vec::Vec;
 
+use carp_proto::vrrp::Checksum;
 use carp_proto::{AcceptTtl, Config, ConfigError, Family, Key, LinkLocal, Vhid};
 use tokio::sync::{broadcast, mpsc};
-use tokio::task::JoinSet;
 
 pub use self::demotion::MAX_DEMOTIONS;
 use self::engine::Engine;
@@ -27,6 +28,7 @@ pub use self::engine::PACKETS_PER_TURN;
 use self::handle::{Command, Reply};
 pub use self::handle::{CommandError, Handle, HostStatus, SegmentStatus, Status};
 use self::host::Host;
+use self::protocol::Means;
 use super::clock;
 use super::effects::Effects;
 use super::event::Events;
@@ -87,16 +89,14 @@ impl Default for Limits {
 /// One virtual host to run.
 pub struct Setup {
     config: Config,
-    key: Key,
     addresses: Arc<[IpAddr]>,
-    link_local: LinkLocal,
-    ttl: AcceptTtl,
+    means: Means,
     effects: Box<dyn Effects>,
 }
 
 impl Setup {
-    /// A virtual host with these shared addresses, which `effects` serves. Every host of the
-    /// group needs the same key and the same addresses.
+    /// A virtual host that speaks CARP, with these shared addresses, which `effects` serves.
+    /// Every host of the group needs the same key and the same addresses.
     #[must_use]
     pub fn new(
         config: Config,
@@ -106,25 +106,60 @@ impl Setup {
     ) -> Self {
         Self {
             config,
-            key,
             addresses: addresses.into(),
-            link_local: LinkLocal::default(),
-            ttl: AcceptTtl::default(),
+            means: Means::Carp {
+                key,
+                link_local: LinkLocal::default(),
+                ttl: AcceptTtl::default(),
+            },
             effects: Box::new(effects),
         }
     }
 
-    /// Chooses whether link-local addresses are part of the hash that is sent.
+    /// A virtual host that speaks VRRPv3, by a configuration as [`Config::vrrp`] makes it.
+    /// Nothing authenticates VRRP: whoever reaches the segment can take the role.
+    ///
+    /// Advertisements list `addresses` in this order; by RFC 9568, the first one of IPv6 is
+    /// the link-local one. The [transport](Transport) has to know its own address of their
+    /// families, and a VRRP id must not be that of a CARP group on the same segment.
+    #[must_use]
+    pub fn vrrp(config: Config, addresses: &[IpAddr], effects: impl Effects + 'static) -> Self {
+        Self {
+            config,
+            addresses: addresses.into(),
+            means: Means::Vrrp { checksum: None },
+            effects: Box::new(effects),
+        }
+    }
+
+    /// Chooses whether link-local addresses are part of the hash that is sent. Without effect
+    /// for VRRP, which has no hash.
     #[must_use]
     pub fn with_link_local(mut self, form: LinkLocal) -> Self {
-        self.link_local = form;
+        if let Means::Carp { link_local, .. } = &mut self.means {
+            *link_local = form;
+        }
         self
     }
 
-    /// Chooses whether packets that passed a router are accepted.
+    /// Chooses whether packets that passed a router are accepted. Without effect for VRRP,
+    /// which is never routed.
     #[must_use]
-    pub fn with_ttl(mut self, ttl: AcceptTtl) -> Self {
-        self.ttl = ttl;
+    pub fn with_ttl(mut self, accept: AcceptTtl) -> Self {
+        if let Means::Carp { ttl, .. } = &mut self.means {
+            *ttl = accept;
+        }
+        self
+    }
+
+    /// Chooses what VRRP's checksum over IPv4 covers, instead of what the rules say:
+    /// keepalived wants [`Checksum::WithPseudoHeader`] unless it is configured otherwise.
+    /// Without effect for CARP.
+    #[must_use]
+    pub fn with_checksum(mut self, form: Checksum) -> Self {
+        if let Means::Vrrp { checksum } = &mut self.means {
+            *checksum = Some(form);
+        }
         self
     }
 }
@@ -152,15 +187,35 @@ pub enum SetupError {
         /// The family.
         family: Family,
     },
-    /// The segment has a virtual host of this id already.
+    /// The dialect is of VRRP and the setup is not, or the other way round.
+    #[error("the dialect is not of the protocol that is set up")]
+    Protocol,
+    /// The transport does not know its own address of the family of one of the addresses,
+    /// which VRRP's checksum covers and its ties are broken by.
+    #[error("the transport knows no {family} address of its own, which VRRP needs")]
+    NoSource {
+        /// The family.
+        family: Family,
+    },
+    /// A VRRP advertisement does not hold so many addresses.
+    #[error("{count} addresses where VRRP allows 255")]
+    TooManyAddresses {
+        /// How many there are.
+        count: usize,
+    },
+    /// The segment has a virtual host of this id already, in whichever protocol: both use the
+    /// same virtual MAC address (CARP §5.7).
     #[error("vhid {vhid} is taken in this segment")]
     Taken {
         /// The id.
         vhid: Vhid,
     },
-    /// The segment is of another driver.
+    /// The segment is of another driver, or was removed.
     #[error("no such segment")]
     UnknownSegment,
+    /// The driver has ended or is shutting down.
+    #[error("the driver has ended or is shutting down")]
+    Ended,
 }
 
 /// How a driver ended other than well.
@@ -246,8 +301,6 @@ pub enum DriverError {
 pub struct Driver {
     engine: Engine,
     limits: Limits,
-    /// Of each virtual host, until its task owns them.
-    effects: Vec<Box<dyn Effects>>,
     commands: mpsc::Receiver<Command>,
     handle: Handle,
     events: Events,
@@ -264,7 +317,6 @@ impl Driver {
             handle: Handle::new(sender, events.downgrade()),
             engine: Engine::new(events),
             limits,
-            effects: Vec::new(),
             commands,
             events: Events::new(receiver),
         }
@@ -283,18 +335,8 @@ impl Driver {
     ///
     /// [`SetupError`], whose variants say what is wrong.
     pub fn add(&mut self, segment: SegmentId, setup: Setup) -> Result<HostId, SetupError> {
-        let Setup {
-            config,
-            key,
-            addresses,
-            link_local,
-            ttl,
-            effects,
-        } = setup;
-        let host = Host::new(segment, config, &key, addresses, link_local, ttl)?;
-        let id = self.engine.add(host)?;
-        self.effects.push(effects);
-        Ok(id)
+        let host = Host::new(segment, setup)?;
+        self.engine.add(clock::now(), host)
     }
 
     /// Returns a handle to command the driver by.
@@ -321,7 +363,6 @@ impl Driver {
         let Self {
             mut engine,
             limits,
-            effects,
             mut commands,
             handle,
             events,
@@ -331,11 +372,10 @@ impl Driver {
         let mut commanded = true;
         let mut shutdowns: Vec<Reply<Result<(), DriverError>>> = Vec::new();
 
-        // Aborts all tasks when it is dropped.
-        let mut tasks = JoinSet::new();
-        let mut reports = engine.start(clock::now(), effects, limits.effect, &mut tasks);
+        let mut reports = engine.start(clock::now(), limits.effect);
         let mut alarm = pin!(clock::alarm());
         while !engine.is_finished() {
+            engine.reap();
             let backlog = engine.drain(clock::now()).is_pending();
             if backlog || engine.take_flooded() {
                 // There is more to do at once, but others want to run as well.
@@ -352,6 +392,17 @@ impl Driver {
                     Some(Command::Change(change, reply)) => {
                         // Whoever asked may be gone, here and below.
                         let _ = reply.send(engine.change(clock::now(), change));
+                    }
+                    Some(Command::AddSegment(transport, reply)) => {
+                        let _ = reply.send(engine.add_segment(transport));
+                    }
+                    Some(Command::Add(segment, setup, reply)) => {
+                        let added = Host::new(segment, *setup);
+                        let now = clock::now();
+                        let _ = reply.send(added.and_then(|host| engine.add(now, host)));
+                    }
+                    Some(Command::Remove(host, reply)) => {
+                        engine.remove(clock::now(), host, reply);
                     }
                     Some(Command::Status(reply)) => {
                         let _ = reply.send(engine.status());
@@ -378,7 +429,7 @@ impl Driver {
         }
         let result = engine.result();
         // Whoever waits for the end may want to bind the same ports.
-        drop((engine, tasks, reports));
+        drop((engine, reports));
         for reply in shutdowns {
             let _ = reply.send(result);
         }

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use carp_proto::{Family, Vhid};
+use carp_proto::{Dialect, Family, MacAddr, Vhid};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -95,8 +95,18 @@ pub trait Effects: Send {
 pub struct Service {
     /// The group.
     pub vhid: Vhid,
+    /// Whose rules it follows.
+    pub dialect: Dialect,
     /// Its shared addresses at the time of the decision.
     pub addresses: Arc<[IpAddr]>,
+}
+
+impl Service {
+    /// Returns the virtual MAC address by which the addresses of `family` are to be reached.
+    #[must_use]
+    pub fn mac(&self, family: Family) -> MacAddr {
+        self.dialect.mac(self.vhid, family)
+    }
 }
 
 /// One of the methods of [`Effects`].
@@ -237,13 +247,12 @@ pub(super) enum Outcome {
     Panicked,
 }
 
-/// The task that owns the effects of a virtual host; it ends with the driver. No more than one
-/// job of a host is under way, so there is always room for its report.
+/// The task that owns the effects of a virtual host; it ends with the host.
 pub(super) async fn work(
     host: HostId,
     mut effects: Box<dyn Effects>,
     mut jobs: mpsc::Receiver<Job>,
-    reports: mpsc::Sender<Report>,
+    reports: mpsc::UnboundedSender<Report>,
     limit: Duration,
 ) {
     let mut sentinel = Sentinel {
@@ -277,14 +286,14 @@ pub(super) async fn work(
 /// Reports a panic, which unwinds through it.
 struct Sentinel {
     host: HostId,
-    reports: mpsc::Sender<Report>,
+    reports: mpsc::UnboundedSender<Report>,
     busy: bool,
 }
 
 impl Sentinel {
     fn report(&self, outcome: Outcome) {
         // Fails only if the driver is gone.
-        let _ = self.reports.try_send(Report {
+        let _ = self.reports.send(Report {
             host: self.host,
             outcome,
         });

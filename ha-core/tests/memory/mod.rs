@@ -1,6 +1,6 @@
 //! A network of memory, and effects that only take notes.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -18,6 +18,9 @@ use tokio::time::{Instant, sleep};
 /// The address that all groups share.
 pub(crate) const SHARED: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
+/// That of groups of IPv6.
+pub(crate) const SHARED_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
+
 /// Ports that hear each other, numbered from 0.
 #[derive(Clone, Default)]
 pub(crate) struct Network(Arc<Mutex<Vec<Port>>>);
@@ -26,7 +29,7 @@ pub(crate) struct Network(Arc<Mutex<Vec<Port>>>);
 struct Port {
     inbox: VecDeque<(IpAddr, Vec<u8>)>,
     waker: Option<Waker>,
-    sent: Vec<(Instant, [u8; ADVERTISEMENT_LEN])>,
+    sent: Vec<(Instant, Vec<u8>)>,
     /// The error number with which sending fails.
     fails: Option<i32>,
     /// Whether reading never comes to an end.
@@ -37,11 +40,17 @@ struct Port {
 impl Network {
     /// Adds a port.
     pub(crate) fn port(&self) -> Memory {
+        self.port_of(Family::V4)
+    }
+
+    /// Adds a port that carries this family; all ports of a network carry the same.
+    pub(crate) fn port_of(&self, family: Family) -> Memory {
         let mut ports = self.lock();
         ports.push(Port::default());
         Memory {
             network: self.clone(),
             number: ports.len() - 1,
+            family,
         }
     }
 
@@ -80,8 +89,10 @@ impl Network {
 
     /// When `port` sent, and what.
     pub(crate) fn sent(&self, port: usize) -> Vec<(Instant, Said)> {
-        let said = |(at, bytes): &(Instant, [u8; ADVERTISEMENT_LEN])| {
-            let [_, vhid, advskew, _, _, advbase, ..] = *bytes;
+        let said = |(at, bytes): &(Instant, Vec<u8>)| {
+            let [_, vhid, advskew, _, _, advbase, ..] = bytes[..] else {
+                panic!("too short: {bytes:?}");
+            };
             (
                 *at,
                 Said {
@@ -92,6 +103,11 @@ impl Network {
             )
         };
         self.lock()[port].sent.iter().map(said).collect()
+    }
+
+    /// When `port` sent, and which bytes.
+    pub(crate) fn packets(&self, port: usize) -> Vec<(Instant, Vec<u8>)> {
+        self.lock()[port].sent.clone()
     }
 
     pub(crate) fn reads(&self, port: usize) -> u64 {
@@ -117,19 +133,32 @@ pub(crate) const BOW_OUT: Said = Said {
 pub(crate) struct Memory {
     network: Network,
     number: usize,
+    family: Family,
 }
 
 fn address(number: usize) -> IpAddr {
     Ipv4Addr::new(10, 0, 0, number.try_into().unwrap()).into()
 }
 
+/// The own address of a port.
+pub(crate) fn address_of(family: Family, number: usize) -> IpAddr {
+    match family {
+        Family::V4 => address(number),
+        Family::V6 => {
+            let number = number.try_into().unwrap();
+            Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, number).into()
+        }
+    }
+}
+
 impl Transport for Memory {
     fn carries(&self, family: Family) -> bool {
-        family == Family::V4
+        family == self.family
     }
 
-    fn source(&self, _: Family) -> Option<IpAddr> {
-        Some(address(self.number))
+    fn source(&self, family: Family) -> Option<IpAddr> {
+        self.carries(family)
+            .then(|| address_of(family, self.number))
     }
 
     fn poll_receive<'b>(
@@ -145,7 +174,7 @@ impl Transport for Memory {
             let payload = &buffer[..packet.len()];
             return Poll::Ready(Ok(Some(Datagram {
                 source,
-                destination: GROUP_V4.into(),
+                destination: self.family.group(),
                 ttl: TTL,
                 payload,
             })));
@@ -171,11 +200,11 @@ impl Transport for Memory {
         }
         ports[self.number]
             .sent
-            .push((Instant::now(), advertisement.try_into().unwrap()));
+            .push((Instant::now(), advertisement.to_vec()));
         for (number, port) in ports.iter_mut().enumerate() {
             if number != self.number {
                 port.inbox
-                    .push_back((address(self.number), advertisement.to_vec()));
+                    .push_back((address_of(self.family, self.number), advertisement.to_vec()));
                 if let Some(waker) = port.waker.take() {
                     waker.wake();
                 }
@@ -255,7 +284,7 @@ impl Notes {
 #[async_trait]
 impl Effects for Notes {
     async fn acquire(&mut self, service: &Service) -> io::Result<()> {
-        assert_eq!(service.addresses.first(), Some(&SHARED));
+        assert!(service.addresses.contains(&SHARED) || service.addresses.contains(&SHARED_V6));
         self.note(self.acquire_takes, "acquire").await
     }
 

@@ -5,23 +5,24 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::{Context, Poll};
 use core::time::Duration;
 use std::boxed::Box;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::vec::Vec;
 
 use carp_proto::{
-    AddressCount, Discard, Family, Input, Interface, Output, Received, State, Transmit,
+    AddressCount, Datagram, Discard, Input, Interface, Output, Received, State, Transmit, vrrp,
 };
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::super::clock;
-use super::super::effects::{self, Effect, Effects, Outcome, Report};
+use super::super::effects::{self, Effect, Outcome, Report};
 use super::super::event::{DemotionCause, Event, EventKind};
 use super::super::transport::Transport;
 use super::demotion::Demotion;
-use super::handle::{Change, CommandError, SegmentStatus, Status};
+use super::handle::{Change, CommandError, Reply, SegmentStatus, Status};
 use super::host::{self, Host};
 use super::segment::Segment;
 use super::{DriverError, HostId, SegmentId, SetupError};
@@ -33,22 +34,37 @@ pub const PACKETS_PER_TURN: usize = 64;
 /// No machine gives that many; the bound is for a transport that fails and succeeds in the
 /// very rhythm in which demotions make all hosts send.
 const OUTPUTS_PER_TURN: usize = 64;
-/// Holds an advertisement behind the longest IPv4 header, and some more.
-const BUFFER_LEN: usize = 256;
+/// Holds the longest advertisement, which is VRRP's, behind the longest IPv4 header.
+const BUFFER_LEN: usize = vrrp::MAX_LEN + 60;
 /// How many drivers there were.
 static DRIVERS: AtomicUsize = AtomicUsize::new(0);
 
 pub(super) struct Engine {
     /// Tells the identities of its hosts and segments from those of other drivers.
     driver: usize,
-    segments: Vec<Segment>,
-    hosts: Vec<Host>,
+    /// By the index of their identities, which are not used again.
+    segments: BTreeMap<usize, Segment>,
+    hosts: BTreeMap<usize, Host>,
+    /// How many of either were ever added.
+    segments_added: usize,
+    hosts_added: usize,
+    /// Runs the effects, once the driver runs.
+    workers: Option<Workers>,
     demotion: Demotion,
     events: broadcast::Sender<Event>,
-    buffer: [u8; BUFFER_LEN],
+    buffer: Box<[u8]>,
     /// Whether a segment had more packets than a turn takes.
     flooded: bool,
     stage: Stage,
+}
+
+/// The tasks that own the effects, and what each of them is given.
+struct Workers {
+    /// Aborted when this is dropped.
+    tasks: JoinSet<()>,
+    /// No more than one job of a host is under way, so that bounds what waits here.
+    reports: mpsc::UnboundedSender<Report>,
+    limit: Duration,
 }
 
 /// How far the end has come.
@@ -63,19 +79,24 @@ impl Engine {
     pub(super) fn new(events: broadcast::Sender<Event>) -> Self {
         Self {
             driver: DRIVERS.fetch_add(1, Ordering::Relaxed),
-            segments: Vec::new(),
-            hosts: Vec::new(),
+            segments: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+            segments_added: 0,
+            hosts_added: 0,
+            workers: None,
             demotion: Demotion::default(),
             events,
-            buffer: [0; BUFFER_LEN],
+            buffer: std::vec![0; BUFFER_LEN].into_boxed_slice(),
             flooded: false,
             stage: Stage::Running,
         }
     }
 
     pub(super) fn add_segment(&mut self, transport: Box<dyn Transport>) -> SegmentId {
-        self.segments.push(Segment::new(transport));
-        self.segment_id(self.segments.len() - 1)
+        let id = self.segment_id(self.segments_added);
+        self.segments_added += 1;
+        self.segments.insert(id.index, Segment::new(transport));
+        id
     }
 
     fn host_id(&self, index: usize) -> HostId {
@@ -94,29 +115,33 @@ impl Engine {
 
     /// The virtual host of an identity that comes from outside.
     fn host(&mut self, id: HostId) -> Result<&mut Host, CommandError> {
-        let known = self.hosts.get_mut(id.index);
+        let known = self.hosts.get_mut(&id.index);
         known
             .filter(|_| id.driver == self.driver)
             .ok_or(CommandError::Unknown)
     }
 
-    pub(super) fn add(&mut self, host: Host) -> Result<HostId, SetupError> {
+    /// Adds a virtual host, and starts it if the driver runs already.
+    pub(super) fn add(&mut self, now: Instant, host: Host) -> Result<HostId, SetupError> {
+        if !matches!(self.stage, Stage::Running) {
+            return Err(SetupError::Ended);
+        }
         let segment = self
             .segments
-            .get(host.segment.index)
+            .get(&host.segment.index)
             .filter(|_| host.segment.driver == self.driver)
             .ok_or(SetupError::UnknownSegment)?;
         let vhid = host.vhid();
         if segment.has(vhid) {
             return Err(SetupError::Taken { vhid });
         }
-        if let Some(family) = missing(&*segment.transport, &host.addresses) {
-            return Err(SetupError::Family { family });
-        }
-        let id = self.host_id(self.hosts.len());
+        host.protocol.fits(&*segment.transport, &host.addresses)?;
+        let id = self.host_id(self.hosts_added);
+        self.hosts_added += 1;
         let segment = host.segment;
-        self.hosts.push(host);
+        self.hosts.insert(id.index, host);
         self.refresh_groups(segment);
+        self.start_host(now, id);
         Ok(id)
     }
 
@@ -124,40 +149,61 @@ impl Engine {
     pub(super) fn start(
         &mut self,
         now: Instant,
-        effects: Vec<Box<dyn Effects>>,
         limit: Duration,
-        tasks: &mut JoinSet<()>,
-    ) -> mpsc::Receiver<Report> {
-        // One job of each is under way at a time, so one report of each waits at most.
-        let (reports, receiver) = mpsc::channel(self.hosts.len().max(1));
-        let driver = self.driver;
-        for (index, (host, effects)) in self.hosts.iter_mut().zip(effects).enumerate() {
-            let (jobs, orders) = mpsc::channel(1);
-            host.jobs = Some(jobs);
-            tasks.spawn(effects::work(
-                HostId { driver, index },
-                effects,
-                orders,
-                reports.clone(),
-                limit,
-            ));
-            if let Some(segment) = self.segments.get(host.segment.index) {
-                host.learn_sources(now, &*segment.transport);
-            }
-            host.machine
-                .handle(now, Input::Addresses(AddressCount::of(&host.addresses)));
+    ) -> mpsc::UnboundedReceiver<Report> {
+        let (reports, receiver) = mpsc::unbounded_channel();
+        self.workers = Some(Workers {
+            tasks: JoinSet::new(),
+            reports,
+            limit,
+        });
+        for index in 0..self.hosts_added {
+            self.start_host(now, self.host_id(index));
         }
         receiver
+    }
+
+    fn start_host(&mut self, now: Instant, id: HostId) {
+        let (Some(workers), Some(host)) = (&mut self.workers, self.hosts.get_mut(&id.index)) else {
+            return;
+        };
+        // Those of hosts that were removed have ended.
+        while workers.tasks.try_join_next().is_some() {}
+        if let Some(effects) = host.effects.take() {
+            let (jobs, orders) = mpsc::channel(1);
+            host.jobs = Some(jobs);
+            workers.tasks.spawn(effects::work(
+                id,
+                effects,
+                orders,
+                workers.reports.clone(),
+                workers.limit,
+            ));
+        }
+        if let Some(segment) = self.segments.get(&host.segment.index) {
+            host.learn_sources(now, &*segment.transport);
+            // What the segment was told last, before this host was there.
+            if let Some(interface) = segment.interface {
+                host.machine.handle(now, Input::Interface(interface));
+            }
+        }
+        host.machine
+            .handle(now, Input::Demotion(self.demotion.level()));
+        host.machine
+            .handle(now, Input::Addresses(AddressCount::of(&host.addresses)));
     }
 
     /// When something is to be done at the latest.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let hosts = self
             .hosts
-            .iter()
+            .values()
             .filter_map(|host| host.machine.poll_timeout());
-        let retries = self.hosts.iter().filter_map(|host| host.pending.retry_at());
-        let segments = self.segments.iter().filter_map(Segment::retry_at);
+        let retries = self
+            .hosts
+            .values()
+            .filter_map(|host| host.pending.retry_at());
+        let segments = self.segments.values().filter_map(Segment::retry_at);
         let end = match self.stage {
             Stage::Ending(at) => Some(at),
             Stage::Running | Stage::Ended(_) => None,
@@ -167,7 +213,7 @@ impl Engine {
 
     /// Lets the timers fire that are due.
     pub(super) fn on_time(&mut self, now: Instant) {
-        for host in &mut self.hosts {
+        for host in self.hosts.values_mut() {
             if host
                 .machine
                 .poll_timeout()
@@ -180,8 +226,14 @@ impl Engine {
             self.give_up(now);
             return;
         }
-        for index in 0..self.hosts.len() {
+        let mut next = self.hosts.keys().next().copied();
+        while let Some(index) = next {
             self.retry_effect(now, self.host_id(index));
+            next = self
+                .hosts
+                .range(index + 1..)
+                .next()
+                .map(|(index, _)| *index);
         }
     }
 
@@ -191,7 +243,13 @@ impl Engine {
     /// nothing; then the task is woken when there is.
     pub(super) fn poll_packets(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         let mut read = Poll::Pending;
-        for index in 0..self.segments.len() {
+        let mut next = self.segments.keys().next().copied();
+        while let Some(index) = next {
+            next = self
+                .segments
+                .range(index + 1..)
+                .next()
+                .map(|(index, _)| *index);
             let mut count = 0;
             let id = self.segment_id(index);
             while count < PACKETS_PER_TURN && self.poll_packet(cx, now, id).is_ready() {
@@ -216,7 +274,7 @@ impl Engine {
             buffer,
             ..
         } = self;
-        let Some(segment) = segments.get_mut(id.index) else {
+        let Some(segment) = segments.get_mut(&id.index) else {
             return Poll::Pending;
         };
         let datagram = match core::task::ready!(segment.poll_receive(cx, now, buffer)) {
@@ -229,20 +287,13 @@ impl Engine {
             }
         };
         let source = datagram.source;
-        let heard = segment.check(&datagram).and_then(|view| {
-            let host = hosts
-                .iter_mut()
-                .find(|host| host.segment == id && host.vhid().get() == view.vhid())
-                .ok_or_else(|| Discard::BadVhid { vhid: view.vhid() })?;
-            let advertisement = host.auth.verify(view)?;
-            segment.stats.count_accepted(view);
-            let received = Received {
-                advertisement,
-                source,
-            };
-            host.hear(now, received);
-            Ok(())
-        });
+        segment.stats.count_input(datagram.family());
+        let hosts = hosts.values_mut().filter(|host| host.segment == id);
+        let heard = if segment.is_vrrp(&datagram) {
+            hear_vrrp(now, segment, hosts, &datagram)
+        } else {
+            hear_carp(now, segment, hosts, &datagram)
+        };
         match heard {
             // At once, so that the machine's queue has room for what the next one causes. What
             // is left over is for the loop.
@@ -282,7 +333,7 @@ impl Engine {
 
     fn poll_output(&mut self) -> Option<(HostId, Output)> {
         let driver = self.driver;
-        self.hosts.iter_mut().enumerate().find_map(|(index, host)| {
+        self.hosts.iter_mut().find_map(|(&index, host)| {
             host.machine
                 .poll_output()
                 .map(|output| (HostId { driver, index }, output))
@@ -290,7 +341,7 @@ impl Engine {
     }
 
     fn act(&mut self, now: Instant, id: HostId, output: Output) {
-        let Some(host) = self.hosts.get_mut(id.index) else {
+        let Some(host) = self.hosts.get_mut(&id.index) else {
             return;
         };
         match output {
@@ -330,15 +381,19 @@ impl Engine {
                 host.machine
                     .handle(now, Input::FreshCounter(clock::random()));
             }
-            Output::ForgetAddresses => host.auth.forget_previous(),
+            Output::ForgetAddresses => {
+                if let Some(auth) = host.protocol.auth_mut() {
+                    auth.forget_previous();
+                }
+            }
         }
     }
 
     fn transmit(&mut self, now: Instant, id: HostId, transmit: Transmit) {
-        let Some(host) = self.hosts.get_mut(id.index) else {
+        let Some(host) = self.hosts.get_mut(&id.index) else {
             return;
         };
-        let Some(segment) = self.segments.get_mut(host.segment.index) else {
+        let Some(segment) = self.segments.get_mut(&host.segment.index) else {
             return;
         };
         let family = transmit.family;
@@ -363,7 +418,7 @@ impl Engine {
     }
 
     fn send_farewells(&mut self, now: Instant, id: HostId) {
-        let Some(host) = self.hosts.get_mut(id.index) else {
+        let Some(host) = self.hosts.get_mut(&id.index) else {
             return;
         };
         for transmit in core::mem::take(&mut host.farewells) {
@@ -388,7 +443,7 @@ impl Engine {
                 cause,
             },
         );
-        for host in &mut self.hosts {
+        for host in self.hosts.values_mut() {
             host.machine.handle(now, Input::Demotion(level));
         }
     }
@@ -396,14 +451,14 @@ impl Engine {
     // Effects.
 
     fn begin(&mut self, now: Instant, id: HostId, effect: Effect) {
-        if let Some(host) = self.hosts.get_mut(id.index) {
+        if let Some(host) = self.hosts.get_mut(&id.index) {
             host.pending.push(effect);
         }
         self.begin_next(now, id);
     }
 
     fn begin_next(&mut self, now: Instant, id: HostId) {
-        while let Some(host) = self.hosts.get_mut(id.index) {
+        while let Some(host) = self.hosts.get_mut(&id.index) {
             let Err(effect) = host.begin_effect() else {
                 return;
             };
@@ -423,7 +478,7 @@ impl Engine {
 
     pub(super) fn on_report(&mut self, now: Instant, report: Report) {
         let Report { host: id, outcome } = report;
-        let Some(host) = self.hosts.get_mut(id.index) else {
+        let Some(host) = self.hosts.get_mut(&id.index) else {
             return;
         };
         let vhid = host.vhid();
@@ -462,8 +517,12 @@ impl Engine {
         self.tell(now, kind);
         self.begin_next(now, id);
         // Who ends does not keep its successor waiting for what may never succeed.
-        let is_ending = !matches!(self.stage, Stage::Running);
-        let may_bow_out = self.hosts.get(id.index).is_some_and(|host| {
+        let is_ending = !matches!(self.stage, Stage::Running)
+            || self
+                .hosts
+                .get(&id.index)
+                .is_some_and(|host| host.leaving.is_some());
+        let may_bow_out = self.hosts.get(&id.index).is_some_and(|host| {
             !host.pending.is_releasing() || is_ending && host.failed == Some(Effect::Release)
         });
         if may_bow_out {
@@ -473,7 +532,7 @@ impl Engine {
 
     /// Tries again what failed, if it is time for it.
     fn retry_effect(&mut self, now: Instant, id: HostId) {
-        let Some(host) = self.hosts.get_mut(id.index) else {
+        let Some(host) = self.hosts.get_mut(&id.index) else {
             return;
         };
         if host.pending.retry_at().is_some_and(|at| at <= now) {
@@ -500,12 +559,16 @@ impl Engine {
                 if id.driver != self.driver {
                     return Err(CommandError::Unknown);
                 }
-                for host in self.hosts.iter_mut().filter(|host| host.segment == id) {
+                let segment = self.segments.get_mut(&id.index);
+                segment.ok_or(CommandError::Unknown)?.interface = Some(interface);
+                for host in self.hosts.values_mut().filter(|host| host.segment == id) {
                     if host.jobs.is_some() {
                         host.machine.handle(now, Input::Interface(interface));
                     }
                 }
             }
+            Change::RemoveSegment(id) => self.remove_segment(id)?,
+            Change::Transport(id, transport) => self.replace_transport(now, id, transport)?,
             Change::Demote(name, amount) => {
                 if !self.demotion.has_room_for(&name) {
                     return Err(CommandError::TooManyReasons);
@@ -523,6 +586,82 @@ impl Engine {
         Ok(())
     }
 
+    /// Ends a virtual host, which answers `reply` when it has left.
+    pub(super) fn remove(
+        &mut self,
+        now: Instant,
+        id: HostId,
+        reply: Reply<Result<(), CommandError>>,
+    ) {
+        let running = matches!(self.stage, Stage::Running);
+        let refusal = match self.host(id) {
+            _ if !running => CommandError::ShuttingDown,
+            Ok(host) if host.leaving.is_none() => {
+                host.leaving = Some(reply);
+                host.machine.handle(now, Input::Shutdown);
+                let _ = self.drain(now);
+                return;
+            }
+            Ok(_) | Err(_) => CommandError::Unknown,
+        };
+        // Whoever asked may be gone, here and below.
+        let _ = reply.send(Err(refusal));
+    }
+
+    /// Closes a segment that has no virtual hosts.
+    fn remove_segment(&mut self, id: SegmentId) -> Result<(), CommandError> {
+        let is_known = id.driver == self.driver && self.segments.contains_key(&id.index);
+        let is_used = self.hosts.values().any(|host| host.segment == id);
+        match (is_known, is_used) {
+            (false, _) => Err(CommandError::Unknown),
+            (true, true) => Err(CommandError::InUse),
+            (true, false) => {
+                self.segments.remove(&id.index);
+                Ok(())
+            }
+        }
+    }
+
+    fn replace_transport(
+        &mut self,
+        now: Instant,
+        id: SegmentId,
+        transport: Box<dyn Transport>,
+    ) -> Result<(), CommandError> {
+        let segment = self.segments.get_mut(&id.index);
+        let segment = segment
+            .filter(|_| id.driver == self.driver)
+            .ok_or(CommandError::Unknown)?;
+        let hosts = self.hosts.values_mut().filter(|host| host.segment == id);
+        let hosts: Vec<_> = hosts.collect();
+        for host in &hosts {
+            host.protocol.fits(&*transport, &host.addresses)?;
+        }
+        for host in hosts {
+            host.learn_sources(now, &*transport);
+        }
+        segment.replace_transport(transport);
+        Ok(())
+    }
+
+    /// Forgets the virtual hosts that have left.
+    pub(super) fn reap(&mut self) {
+        let is_gone = |host: &Host| host.leaving.is_some() && !host.is_busy();
+        while let Some(index) = self
+            .hosts
+            .iter()
+            .find_map(|(&index, host)| is_gone(host).then_some(index))
+        {
+            let Some(mut host) = self.hosts.remove(&index) else {
+                return;
+            };
+            self.refresh_groups(host.segment);
+            if let Some(reply) = host.leaving.take() {
+                let _ = reply.send(Ok(()));
+            }
+        }
+    }
+
     fn force(&mut self, now: Instant, id: HostId, state: State) -> Result<(), CommandError> {
         let host = self.host(id)?;
         host.machine.handle(now, Input::Force(state));
@@ -538,17 +677,18 @@ impl Engine {
         let segment = self.host(id)?.segment;
         let transport = self
             .segments
-            .get(segment.index)
+            .get(&segment.index)
             .map(|segment| &*segment.transport)
             .ok_or(CommandError::Unknown)?;
-        if let Some(family) = missing(transport, &addresses) {
-            return Err(CommandError::Family { family });
-        }
+        let host = self.hosts.get(&id.index).ok_or(CommandError::Unknown)?;
+        host.protocol.fits(transport, &addresses)?;
         let host = self.host(id)?;
         if host.addresses == addresses {
             return Ok(());
         }
-        host.auth.set_addresses(&addresses);
+        if let Some(auth) = host.protocol.auth_mut() {
+            auth.set_addresses(&addresses);
+        }
         host.machine
             .handle(now, Input::Addresses(AddressCount::of(&addresses)));
         host.addresses = addresses;
@@ -557,23 +697,24 @@ impl Engine {
     }
 
     fn refresh_groups(&mut self, id: SegmentId) {
-        if let Some(segment) = self.segments.get_mut(id.index) {
-            let hosts = self.hosts.iter().filter(|host| host.segment == id);
-            segment.set_groups(hosts.map(|host| (host.group(), host.addresses.clone())));
+        if let Some(segment) = self.segments.get_mut(&id.index) {
+            segment.set_groups(self.hosts.values().filter(|host| host.segment == id));
         }
     }
 
     pub(super) fn status(&self) -> Status {
-        let hosts = self.hosts.iter().enumerate();
-        let segments = self.segments.iter().enumerate();
         Status {
             demotion: self.demotion.level(),
             reasons: self.demotion.named(),
-            hosts: hosts
-                .map(|(index, host)| host.status(self.host_id(index)))
+            hosts: self
+                .hosts
+                .iter()
+                .map(|(&index, host)| host.status(self.host_id(index)))
                 .collect(),
-            segments: segments
-                .map(|(index, segment)| SegmentStatus {
+            segments: self
+                .segments
+                .iter()
+                .map(|(&index, segment)| SegmentStatus {
                     segment: self.segment_id(index),
                     strangers: segment.transport.strangers(),
                     stats: segment.stats,
@@ -589,7 +730,7 @@ impl Engine {
             return;
         }
         self.stage = Stage::Ending(now + limit);
-        for host in &mut self.hosts {
+        for host in self.hosts.values_mut() {
             host.machine.handle(now, Input::Shutdown);
         }
         let _ = self.drain(now);
@@ -615,21 +756,20 @@ impl Engine {
 
     /// How many virtual hosts have something left to do.
     fn unfinished(&self) -> usize {
-        let busy = |host: &&Host| !host.pending.is_idle() || !host.farewells.is_empty();
-        self.hosts.iter().filter(busy).count()
+        self.hosts.values().filter(|host| host.is_busy()).count()
     }
 
     /// How many virtual hosts could not release their addresses.
     fn not_released(&self) -> usize {
         let failed = |host: &&Host| host.failed == Some(Effect::Release);
-        self.hosts.iter().filter(failed).count()
+        self.hosts.values().filter(failed).count()
     }
 
     fn give_up(&mut self, now: Instant) {
         let hosts = self.unfinished();
         let only_failing = self
             .hosts
-            .iter()
+            .values()
             .all(|host| host.pending.is_idle() || host.pending.is_failing());
         let error = if only_failing {
             DriverError::NotReleased {
@@ -639,7 +779,7 @@ impl Engine {
             DriverError::Unfinished { hosts }
         };
         // Late, but nobody advertises here any more, so the successor may as well know.
-        for index in 0..self.hosts.len() {
+        for index in 0..self.hosts_added {
             self.send_farewells(now, self.host_id(index));
         }
         self.stage = Stage::Ended(Err(error));
@@ -651,10 +791,37 @@ impl Engine {
     }
 }
 
-/// A family of `addresses` that `transport` does not carry.
-fn missing(transport: &dyn Transport, addresses: &[IpAddr]) -> Option<Family> {
-    addresses
-        .iter()
-        .map(|address| Family::of(*address))
-        .find(|family| !transport.carries(*family))
+/// Hands a CARP packet to the host it is for.
+fn hear_carp<'h>(
+    now: Instant,
+    segment: &mut Segment,
+    mut hosts: impl Iterator<Item = &'h mut Host>,
+    datagram: &Datagram<'_>,
+) -> Result<(), Discard> {
+    let view = segment.check_carp(datagram)?;
+    let vhid = view.vhid();
+    let stranger = Discard::BadVhid { vhid };
+    let host = hosts
+        .find(|host| host.vhid().get() == vhid)
+        .ok_or(stranger)?;
+    let heard = host.protocol.auth().ok_or(stranger)?.verify(view)?;
+    segment.stats.count_accepted(view);
+    host.hear(now, Received::new(heard, datagram.source));
+    Ok(())
+}
+
+/// Hands a VRRP packet to the host it is for.
+fn hear_vrrp<'h>(
+    now: Instant,
+    segment: &Segment,
+    mut hosts: impl Iterator<Item = &'h mut Host>,
+    datagram: &Datagram<'_>,
+) -> Result<(), Discard> {
+    let vrid = datagram.payload.get(1).copied().unwrap_or(0);
+    let host = hosts.find(|host| host.vhid().get() == vrid);
+    let known = host.as_ref().and_then(|host| host.protocol.vrrp());
+    let heard = segment.check_vrrp(datagram, known.unwrap_or_default())?;
+    let host = host.ok_or(Discard::BadVhid { vhid: vrid })?;
+    host.hear(now, Received::new(heard, datagram.source));
+    Ok(())
 }

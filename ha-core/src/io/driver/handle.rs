@@ -1,6 +1,7 @@
 //! What a program can ask of a running driver.
 
 use core::net::IpAddr;
+use std::boxed::Box;
 use std::sync::Arc;
 use std::vec::Vec;
 
@@ -10,21 +11,23 @@ use tokio::time::Instant;
 
 use super::super::effects::Effect;
 use super::super::event::{Event, Events};
+use super::super::transport::Transport;
 use super::demotion::MAX_DEMOTIONS;
-use super::{DriverError, HostId, SegmentId};
+use super::{DriverError, HostId, SegmentId, Setup, SetupError};
 
 /// The answer to a command.
 pub(super) type Reply<T> = oneshot::Sender<T>;
 
 /// A question or an order.
-#[derive(Debug)]
 pub(super) enum Command {
     Change(Change, Reply<Result<(), CommandError>>),
+    AddSegment(Box<dyn Transport>, Reply<SegmentId>),
+    Add(SegmentId, Box<Setup>, Reply<Result<HostId, SetupError>>),
+    Remove(HostId, Reply<Result<(), CommandError>>),
     Status(Reply<Status>),
     Shutdown(Reply<Result<(), DriverError>>),
 }
 
-#[derive(Debug)]
 pub(super) enum Change {
     Force(HostId, State),
     Settings(HostId, Settings),
@@ -32,6 +35,8 @@ pub(super) enum Change {
     Interface(SegmentId, Interface),
     Demote(Arc<str>, i32),
     Restore(Arc<str>),
+    RemoveSegment(SegmentId),
+    Transport(SegmentId, Box<dyn Transport>),
 }
 
 /// Why a command was not carried out.
@@ -44,9 +49,12 @@ pub enum CommandError {
     /// The driver is shutting down.
     #[error("the driver is shutting down")]
     ShuttingDown,
-    /// The identity is of another driver.
+    /// The identity is of another driver, or of what was removed.
     #[error("no such virtual host or segment")]
     Unknown,
+    /// The segment still has virtual hosts.
+    #[error("the segment still has virtual hosts")]
+    InUse,
     /// The virtual host's rules do not allow these settings.
     #[error(transparent)]
     Settings(#[from] ConfigError),
@@ -55,6 +63,19 @@ pub enum CommandError {
     Family {
         /// The family.
         family: Family,
+    },
+    /// The transport does not know its own address of the family of one of the addresses,
+    /// which VRRP's checksum covers and its ties are broken by.
+    #[error("the transport knows no {family} address of its own, which VRRP needs")]
+    NoSource {
+        /// The family.
+        family: Family,
+    },
+    /// A VRRP advertisement does not hold so many addresses.
+    #[error("{count} addresses where VRRP allows 255")]
+    TooManyAddresses {
+        /// How many there are.
+        count: usize,
     },
     /// There are [`MAX_DEMOTIONS`] named reasons already.
     #[error("more than {MAX_DEMOTIONS} reasons for demotion")]
@@ -87,6 +108,76 @@ impl Handle {
             Some(events) => Events::new(events.subscribe()),
             None => Events::none(),
         }
+    }
+
+    /// Adds a network segment, reached by `transport`, to the running driver.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::Ended`].
+    pub async fn add_segment(
+        &self,
+        transport: impl Transport + 'static,
+    ) -> Result<SegmentId, CommandError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::AddSegment(Box::new(transport), reply))
+            .await?;
+        answer.await.map_err(|_| CommandError::Ended)
+    }
+
+    /// Adds a virtual host to the running driver, as [`Driver::add`](super::Driver::add) does
+    /// before; it begins at once.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`], whose variants say what is wrong.
+    pub async fn add(&self, segment: SegmentId, setup: Setup) -> Result<HostId, SetupError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::Add(segment, Box::new(setup), reply))
+            .await
+            .map_err(|_| SetupError::Ended)?;
+        answer.await.unwrap_or(Err(SetupError::Ended))
+    }
+
+    /// Removes a virtual host: a master releases its addresses, and then bows out, so that a
+    /// backup takes over at once. Returns when that is done; the others go on meanwhile.
+    ///
+    /// A release that fails is tried again until it succeeds, and so long this does not
+    /// return; the bow-out is sent after the first attempt all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::Unknown`] also if it is leaving already, and when the driver ends.
+    pub async fn remove(&self, host: HostId) -> Result<(), CommandError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::Remove(host, reply)).await?;
+        answer.await.unwrap_or(Err(CommandError::Ended))
+    }
+
+    /// Removes a segment whose virtual hosts were all removed, and closes its transport.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::InUse`], [`CommandError::Unknown`], and when the driver ends.
+    pub async fn remove_segment(&self, segment: SegmentId) -> Result<(), CommandError> {
+        self.change(Change::RemoveSegment(segment)).await
+    }
+
+    /// Has a segment reached by another transport from now on, and closes the former one. The
+    /// virtual hosts keep their roles.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::Family`] if the transport does not carry the family of an address that
+    /// is shared there, [`CommandError::NoSource`] if it has no source for one that VRRP
+    /// needs, [`CommandError::Unknown`], and when the driver ends.
+    pub async fn replace_transport(
+        &self,
+        segment: SegmentId,
+        transport: impl Transport + 'static,
+    ) -> Result<(), CommandError> {
+        self.change(Change::Transport(segment, Box::new(transport)))
+            .await
     }
 
     /// Makes a virtual host MASTER or BACKUP now, as the operator's wish; what the machine

@@ -1,22 +1,24 @@
 //! One virtual host: its machine, and all that surrounds it.
 
 use core::net::IpAddr;
+use std::boxed::Box;
 use std::io;
 use std::sync::Arc;
 use std::vec::Vec;
 
 use carp_proto::{
-    ADVERTISEMENT_LEN, AcceptTtl, AddressCount, Authenticator, Config, ConfigError, Family, Group,
-    Input, Key, LinkLocal, Received, ReplayPolicy, SendResult, State, Stats, Transmit, Vhid,
-    VirtualHost,
+    AddressCount, Config, Family, Group, Input, Received, ReplayPolicy, Said, SendResult, State,
+    Stats, Transmit, Vhid, VirtualHost,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::super::effects::{Effect, Job, Pending, Service};
+use super::super::effects::{Effect, Effects, Job, Pending, Service};
 use super::super::transport::Transport;
 use super::gate::Gate;
-use super::{HostId, HostStatus, SegmentId};
+use super::handle::Reply;
+use super::protocol::Protocol;
+use super::{CommandError, HostId, HostStatus, SegmentId, Setup, SetupError};
 
 /// How many bow-outs wait for a release: two rounds of both families.
 const MAX_FAREWELLS: usize = 4;
@@ -26,11 +28,15 @@ const EIO: i32 = 5;
 pub(super) struct Host {
     pub(super) segment: SegmentId,
     pub(super) machine: VirtualHost<Instant>,
-    pub(super) auth: Authenticator,
+    pub(super) protocol: Protocol,
     pub(super) addresses: Arc<[IpAddr]>,
     pub(super) pending: Pending,
     /// To the task that owns the effects; none before it runs and after it panicked.
     pub(super) jobs: Option<mpsc::Sender<Job>>,
+    /// Until that task owns them.
+    pub(super) effects: Option<Box<dyn Effects>>,
+    /// Whom to tell when the host has left, if it was asked to.
+    pub(super) leaving: Option<Reply<Result<(), CommandError>>>,
     /// Bow-outs to be sent when the addresses are released. The machine has counted them as
     /// sent, also those that then prove needless.
     pub(super) farewells: Vec<Transmit>,
@@ -44,39 +50,43 @@ pub(super) struct Host {
     /// Whether the last advertisement of the family could not be sent.
     is_mute_v4: bool,
     is_mute_v6: bool,
-    ttl: AcceptTtl,
 }
 
 impl Host {
-    pub(super) fn new(
-        segment: SegmentId,
-        config: Config,
-        key: &Key,
-        addresses: Arc<[IpAddr]>,
-        link_local: LinkLocal,
-        ttl: AcceptTtl,
-    ) -> Result<Self, ConfigError> {
-        let auth = Authenticator::new(key, config.vhid, &addresses).with_link_local(link_local);
+    pub(super) fn new(segment: SegmentId, setup: Setup) -> Result<Self, SetupError> {
+        let Setup {
+            config,
+            addresses,
+            means,
+            effects,
+        } = setup;
+        let protocol = Protocol::new(config.dialect, config.vhid, &addresses, &means)?;
         Ok(Self {
             segment,
             machine: VirtualHost::new(config)?,
-            auth,
+            protocol,
             ordered: addresses.clone(),
             addresses,
             pending: Pending::new(),
             jobs: None,
+            effects: Some(effects),
+            leaving: None,
             farewells: Vec::with_capacity(MAX_FAREWELLS),
             failed: None,
             refusals: Gate::default(),
             serving: None,
             is_mute_v4: false,
             is_mute_v6: false,
-            ttl,
         })
     }
 
     pub(super) fn vhid(&self) -> Vhid {
-        self.auth.vhid()
+        self.machine.vhid()
+    }
+
+    /// Whether something is left to do or to send.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.pending.is_idle() || !self.farewells.is_empty()
     }
 
     /// What the segment has to know of it.
@@ -86,7 +96,7 @@ impl Host {
             vhid: self.vhid(),
             v4: v4 > 0,
             v6: v6 > 0,
-            ttl: self.ttl,
+            ttl: self.protocol.ttl(),
         }
     }
 
@@ -119,6 +129,7 @@ impl Host {
         };
         let service = Service {
             vhid: self.vhid(),
+            dialect: self.machine.config().dialect,
             addresses: self.addresses.clone(),
         };
         self.ordered = self.addresses.clone();
@@ -184,15 +195,19 @@ impl Host {
 
     /// What the machine does not say, or no longer: after its end it screens nothing.
     fn is_from_another_master(&self, received: &Received) -> bool {
-        let heard = received.advertisement.advertisement();
+        let said = received.said();
         let config = self.machine.config();
         let is_own = match received.source {
             IpAddr::V4(source) => config.source_v4 == Some(source),
             IpAddr::V6(source) => config.source_v6 == Some(source),
         };
-        let is_old =
-            config.replay == ReplayPolicy::Strict && heard.counter <= self.machine.counter();
-        !is_own && !is_old && !heard.interval().is_bow_out()
+        let is_old = match said {
+            Said::Carp(said) => {
+                config.replay == ReplayPolicy::Strict && said.counter <= self.machine.counter()
+            }
+            Said::Vrrp(_) => false,
+        };
+        !is_own && !is_old && !said.is_farewell()
     }
 
     /// Whether the last advertisement of this family could not be sent.
@@ -205,7 +220,7 @@ impl Host {
 
     /// Keeps a bow-out until the addresses are released; whether it did.
     pub(super) fn keep_farewell(&mut self, transmit: Transmit) -> bool {
-        let is_bow_out = transmit.advertisement.interval().is_bow_out();
+        let is_bow_out = transmit.advertisement.is_farewell();
         if !is_bow_out || !self.pending.is_releasing() {
             return false;
         }
@@ -215,15 +230,13 @@ impl Host {
         true
     }
 
-    /// Signs and sends an advertisement.
+    /// Sends an advertisement.
     pub(super) fn send(
         &self,
         transport: &mut dyn Transport,
         transmit: &Transmit,
     ) -> io::Result<()> {
-        let mut bytes = [0; ADVERTISEMENT_LEN];
-        self.auth.sign(&transmit.advertisement, &mut bytes);
-        transport.try_send(transmit.family, &bytes)
+        self.protocol.send(transport, transmit, &self.addresses)
     }
 
     pub(super) fn status(&self, host: HostId) -> HostStatus {

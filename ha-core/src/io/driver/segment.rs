@@ -5,14 +5,18 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 use std::boxed::Box;
 use std::io;
-use std::sync::Arc;
 use std::vec::Vec;
 
-use carp_proto::{CheckOrder, Datagram, Discard, Group, Local, Stats, Vhid, View, check};
+use carp_proto::vrrp::{self, Checked, Checksum, Vrrp};
+use carp_proto::{
+    CheckOrder, Datagram, Discard, Group, Interface, Local, Stats, VERSION, Vhid, View, check,
+};
 use tokio::time::Instant;
 
 use super::super::transport::Transport;
 use super::gate::Gate;
+use super::host::Host;
+use super::protocol::Protocol;
 
 /// How long a transport that failed to receive is left alone.
 const RETRY: Duration = Duration::from_secs(1);
@@ -20,7 +24,11 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) struct Segment {
     pub(super) transport: Box<dyn Transport>,
     pub(super) stats: Stats,
+    /// What the driver was told last about the interface, if anything.
+    pub(super) interface: Option<Interface>,
+    /// The groups that speak CARP, and those that speak VRRP.
     groups: Vec<Group>,
+    routers: Vec<Group>,
     shared: Vec<IpAddr>,
     retry_at: Option<Instant>,
     discards: Gate,
@@ -31,24 +39,38 @@ impl Segment {
         Self {
             transport,
             stats: Stats::default(),
+            interface: None,
             groups: Vec::new(),
+            routers: Vec::new(),
             shared: Vec::new(),
             retry_at: None,
             discards: Gate::default(),
         }
     }
 
+    /// Reads and sends by another transport from now on.
+    pub(super) fn replace_transport(&mut self, transport: Box<dyn Transport>) {
+        self.transport = transport;
+        self.retry_at = None;
+    }
+
     pub(super) fn has(&self, vhid: Vhid) -> bool {
-        self.groups.iter().any(|group| group.vhid == vhid)
+        let mut groups = self.groups.iter().chain(&self.routers);
+        groups.any(|group| group.vhid == vhid)
     }
 
     /// Takes note of what the virtual hosts of the segment accept now.
-    pub(super) fn set_groups(&mut self, hosts: impl Iterator<Item = (Group, Arc<[IpAddr]>)>) {
+    pub(super) fn set_groups<'h>(&mut self, hosts: impl Iterator<Item = &'h Host>) {
         self.groups.clear();
+        self.routers.clear();
         self.shared.clear();
-        for (group, addresses) in hosts {
-            self.groups.push(group);
-            self.shared.extend(addresses.iter());
+        for host in hosts {
+            let groups = match host.protocol {
+                Protocol::Carp { .. } => &mut self.groups,
+                Protocol::Vrrp { .. } => &mut self.routers,
+            };
+            groups.push(host.group());
+            self.shared.extend(host.addresses.iter());
         }
     }
 
@@ -75,14 +97,40 @@ impl Segment {
         self.retry_at
     }
 
-    /// Checks everything about a packet but its authenticator.
-    pub(super) fn check<'a>(&mut self, datagram: &Datagram<'a>) -> Result<View<'a>, Discard> {
-        self.stats.count_input(datagram.family());
+    /// Whether a packet is to be taken for VRRP.
+    pub(super) fn is_vrrp(&self, datagram: &Datagram<'_>) -> bool {
+        let first = datagram.payload.first();
+        !self.routers.is_empty() && first.is_some_and(|byte| byte >> 4 == vrrp::VERSION)
+    }
+
+    /// Checks everything about a CARP packet but its authenticator.
+    pub(super) fn check_carp<'a>(&self, datagram: &Datagram<'a>) -> Result<View<'a>, Discard> {
         let local = Local {
             groups: &self.groups,
             shared: &self.shared,
         };
-        check(datagram, &local, CheckOrder::default())
+        check(datagram, &local, CheckOrder::default()).map_err(|discard| match discard {
+            // The id is known, but speaks VRRP.
+            Discard::BadVhid { vhid } if self.routers.iter().any(|g| g.vhid.get() == vhid) => {
+                Discard::BadVer { version: VERSION }
+            }
+            discard => discard,
+        })
+    }
+
+    /// Checks a VRRP packet, as its group wants it.
+    pub(super) fn check_vrrp(
+        &self,
+        datagram: &Datagram<'_>,
+        (rules, checksum): (Vrrp, Checksum),
+    ) -> Result<Checked, Discard> {
+        let local = vrrp::Local {
+            vrrp: &self.routers,
+            carp: &self.groups,
+            rules,
+            checksum,
+        };
+        Ok(vrrp::check(datagram, &local)?)
     }
 
     /// Counts a discarded packet; whether it is time to tell about one.

@@ -1,0 +1,398 @@
+//! What carpd is to do: the values that the rest of the program works with. They come from
+//! a [file](super::file) or from the [command line](super::options), and are checked there.
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr};
+use core::num::NonZeroU8;
+use core::str::FromStr;
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use ha_core::carp_proto::vrrp::{AdverInterval, Priority};
+use ha_core::carp_proto::{
+    AdvBase, AdvSkew, Dialect, FreeBsd, Key, OpenBsd, Settings, UCarp, UnknownLink, Vhid,
+};
+use zeroize::Zeroizing;
+
+/// The longest time a script may be given.
+pub(crate) const MAX_SCRIPT_TIMEOUT: Duration = Duration::from_secs(300);
+/// How many addresses one virtual host may share; a packet of VRRP counts them in a byte.
+pub(crate) const MAX_ADDRESSES: usize = 255;
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Config {
+    /// Where the status is asked for.
+    pub(crate) control: Option<PathBuf>,
+    /// By name. Each that a host names is in here.
+    pub(crate) interfaces: BTreeMap<String, Interface>,
+    /// By interface and group.
+    pub(crate) hosts: BTreeMap<HostName, Host>,
+}
+
+/// Names a virtual host: `1@eth0`.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct HostName {
+    pub(crate) interface: String,
+    pub(crate) vhid: Vhid,
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.vhid, self.interface)
+    }
+}
+
+impl FromStr for HostName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || format!("{text:?} is not of the form VHID@INTERFACE");
+        let (vhid, interface) = text.split_once('@').ok_or_else(expected)?;
+        let vhid = vhid.parse().map_err(|_| expected())?;
+        Ok(Self {
+            interface: interface.to_owned(),
+            vhid: Vhid::new(vhid).map_err(|error| error.to_string())?,
+        })
+    }
+}
+
+/// A network interface.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Interface {
+    /// Whether a master's advertisements come from the virtual MAC address.
+    pub(crate) virtual_mac: bool,
+    /// Whether advertisements go out as Ethernet broadcasts (`ucarp -M`).
+    pub(crate) broadcast: bool,
+    /// The IPv4 group, if not the usual one (`ucarp --mcast`).
+    pub(crate) group: Option<Ipv4Addr>,
+    /// Source addresses of advertisements, one of a family; otherwise those of the interface.
+    pub(crate) sources: Vec<IpAddr>,
+    /// What a link is taken for that does not say whether it is up.
+    pub(crate) unknown_link: UnknownLink,
+    /// Whether it does not matter that there is no carrier (`ucarp -S`).
+    pub(crate) ignore_carrier: bool,
+}
+
+impl Default for Interface {
+    fn default() -> Self {
+        Self {
+            virtual_mac: true,
+            broadcast: false,
+            group: None,
+            sources: Vec::new(),
+            unknown_link: UnknownLink::Up,
+            ignore_carrier: false,
+        }
+    }
+}
+
+/// A virtual host. What can be changed while it runs stands in [`Live`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Host {
+    pub(crate) protocol: Protocol,
+    /// Whether the addresses are put on an interface of their own, with the virtual MAC.
+    pub(crate) macvlan: bool,
+    /// Whether the addresses vanish by themselves when the daemon dies.
+    pub(crate) expire: bool,
+    /// Whether the daemon sets the addresses; otherwise the scripts do.
+    pub(crate) set_address: bool,
+    /// Whether a link that comes back within one interval costs a master nothing.
+    pub(crate) hold_link: bool,
+    pub(crate) live: Live,
+}
+
+/// What can be changed without an interruption.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Live {
+    pub(crate) addresses: Vec<Shared>,
+    pub(crate) pace: Pace,
+    pub(crate) preempt: bool,
+    /// Whether advertisements go to the multicast group.
+    pub(crate) multicast: bool,
+    /// Who gets them besides, or instead.
+    pub(crate) peers: Vec<IpAddr>,
+    pub(crate) scripts: Scripts,
+}
+
+/// What is spoken, and what the members of a group share by it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Protocol {
+    Carp {
+        dialect: Dialect,
+        passphrase: Passphrase,
+    },
+    Vrrp(Vrrp),
+}
+
+/// Whose VRRP.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Vrrp {
+    /// RFC 9568, as keepalived.
+    Rfc,
+    /// FreeBSD 15 with `carpver 3`.
+    FreeBsd,
+}
+
+/// How good this host is, and how often it says so.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Pace {
+    Carp {
+        advbase: AdvBase,
+        advskew: AdvSkew,
+    },
+    Vrrp {
+        priority: Priority,
+        interval: AdverInterval,
+    },
+}
+
+/// A shared address, and how long its prefix is.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Shared {
+    pub(crate) address: IpAddr,
+    pub(crate) prefix_len: u8,
+}
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix_len)
+    }
+}
+
+/// `ADDRESS/LENGTH`, or an address alone, which then is a prefix of its own.
+impl FromStr for Shared {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (address, length) = match text.split_once('/') {
+            Some((address, length)) => (address, Some(length)),
+            None => (text, None),
+        };
+        let address: IpAddr = address
+            .parse()
+            .map_err(|_| format!("{text:?} is not an address"))?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let prefix_len = match length.map(u8::from_str) {
+            None => longest,
+            Some(Ok(length)) if (1..=longest).contains(&length) => length,
+            Some(_) => {
+                return Err(format!(
+                    "the prefix length of {text:?} is outside 1..={longest}"
+                ));
+            }
+        };
+        if address.is_multicast() || address.is_unspecified() || address.is_loopback() {
+            return Err(format!("{address} cannot be shared"));
+        }
+        Ok(Self {
+            address,
+            prefix_len,
+        })
+    }
+}
+
+/// What is run when the role changes, once for each address:
+/// `SCRIPT INTERFACE ADDRESS [XPARAM]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Scripts {
+    pub(crate) up: Option<PathBuf>,
+    pub(crate) down: Option<PathBuf>,
+    pub(crate) xparam: Option<String>,
+    /// How long each may run.
+    pub(crate) timeout: Duration,
+    /// Whether `down` is run at the start, in case an earlier run left something behind.
+    pub(crate) down_at_start: bool,
+}
+
+impl Default for Scripts {
+    fn default() -> Self {
+        Self {
+            up: None,
+            down: None,
+            xparam: None,
+            timeout: Duration::from_secs(10),
+            down_at_start: false,
+        }
+    }
+}
+
+/// What the hosts of a group share as a secret. It is wiped when dropped and never shown.
+#[derive(Clone, Eq, PartialEq)]
+pub(crate) struct Passphrase(Zeroizing<Vec<u8>>);
+
+impl Passphrase {
+    /// Takes what peers take, which is no more than 19 bytes: BSD's `ifconfig` would cut off
+    /// the rest without a word, and ucarp refuse to start.
+    pub(crate) fn new(bytes: &[u8]) -> Result<Self, String> {
+        match bytes.len() {
+            0..=Key::PASSPHRASE_LEN => Ok(Self(Zeroizing::new(bytes.to_vec()))),
+            length => Err(format!(
+                "the passphrase has {length} bytes, and peers take {} at most",
+                Key::PASSPHRASE_LEN
+            )),
+        }
+    }
+
+    /// Takes the first line of a file.
+    pub(crate) fn first_line(text: &[u8]) -> Result<Self, String> {
+        let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        Self::new(line.strip_suffix(b"\r").unwrap_or(line))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        Key::from_passphrase(&self.0)
+    }
+}
+
+impl fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Passphrase(..)")
+    }
+}
+
+/// Whose rules are followed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Rules {
+    #[default]
+    Freebsd,
+    Freebsd10,
+    Openbsd,
+    OpenbsdOld,
+    Ucarp,
+    Vrrp,
+    VrrpFreebsd,
+}
+
+impl Rules {
+    /// The rules of VRRP, if it is that.
+    pub(crate) fn vrrp(self) -> Option<Vrrp> {
+        match self {
+            Self::Vrrp => Some(Vrrp::Rfc),
+            Self::VrrpFreebsd => Some(Vrrp::FreeBsd),
+            _ => None,
+        }
+    }
+
+    /// The rules of CARP; VRRP has none, and FreeBSD's stand in.
+    pub(crate) fn dialect(self, dead_ratio: Option<NonZeroU8>) -> Dialect {
+        match self {
+            Self::Freebsd10 => Dialect::FreeBsd(FreeBsd::From10To13),
+            Self::Openbsd => Dialect::OpenBsd(OpenBsd::Since2025),
+            Self::OpenbsdOld => Dialect::OpenBsd(OpenBsd::Before2025),
+            Self::Ucarp => {
+                let mut ucarp = UCarp::default();
+                ucarp.dead_ratio = dead_ratio.unwrap_or(ucarp.dead_ratio);
+                Dialect::UCarp(ucarp)
+            }
+            Self::Freebsd | Self::Vrrp | Self::VrrpFreebsd => Dialect::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Checks the parts against one another, whatever they came from.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let mut seen = BTreeMap::new();
+        for (name, host) in &self.hosts {
+            let live = &host.live;
+            let fail = |what: String| Err(format!("host {name}: {what}"));
+            if live.addresses.is_empty() {
+                return fail("it has no addresses".to_owned());
+            }
+            if live.addresses.len() > MAX_ADDRESSES {
+                return fail(format!("it has more than {MAX_ADDRESSES} addresses"));
+            }
+            if !live.multicast && live.peers.is_empty() {
+                return fail("without multicast it needs peers".to_owned());
+            }
+            for shared in &live.addresses {
+                let address = shared.address;
+                if let Some(other) = seen.insert((&name.interface, address), name) {
+                    return fail(format!("{address} is an address of host {other} already"));
+                }
+            }
+            if live.scripts.timeout.is_zero() || live.scripts.timeout > MAX_SCRIPT_TIMEOUT {
+                return fail(format!(
+                    "script_timeout of {:?} is outside 1..={} s",
+                    live.scripts.timeout,
+                    MAX_SCRIPT_TIMEOUT.as_secs()
+                ));
+            }
+            if !host.set_address && live.scripts.up.is_none() {
+                return fail("nobody sets its addresses: there is no up script".to_owned());
+            }
+            if host.macvlan && !host.set_address {
+                return fail("macvlan is for addresses that the daemon sets".to_owned());
+            }
+            if let Protocol::Carp {
+                dialect: Dialect::UCarp(_),
+                passphrase,
+            } = &host.protocol
+            {
+                if passphrase.is_empty() {
+                    return fail("ucarp takes no empty passphrase".to_owned());
+                }
+            }
+            host.check_pace().or_else(fail)?;
+        }
+        for (name, interface) in &self.interfaces {
+            for family in ["IPv4", "IPv6"] {
+                let is_of = |source: &&IpAddr| source.is_ipv4() == (family == "IPv4");
+                if interface.sources.iter().filter(is_of).count() > 1 {
+                    return Err(format!("interface {name}: more than one {family} source"));
+                }
+            }
+            if interface.sources.iter().any(IpAddr::is_multicast) {
+                return Err(format!("interface {name}: a source is a multicast address"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Host {
+    /// The rules of its machine.
+    pub(crate) fn dialect(&self) -> Dialect {
+        match &self.protocol {
+            Protocol::Carp { dialect, .. } => *dialect,
+            Protocol::Vrrp(_) => Dialect::default(),
+        }
+    }
+
+    fn check_pace(&self) -> Result<(), String> {
+        match (self.live.pace, &self.protocol) {
+            (Pace::Carp { .. }, Protocol::Carp { dialect, .. }) => self
+                .live
+                .settings()
+                .validate(*dialect)
+                .map_err(|error| error.to_string()),
+            (Pace::Vrrp { .. }, Protocol::Vrrp(_)) => Ok(()),
+            _ => Err("priority and interval are VRRP's, advbase and advskew CARP's".to_owned()),
+        }
+    }
+}
+
+impl Live {
+    /// What the machine is told.
+    pub(crate) fn settings(&self) -> Settings {
+        let mut settings = Settings::default();
+        settings.preempt = self.preempt;
+        if let Pace::Carp { advbase, advskew } = self.pace {
+            settings.advbase = advbase;
+            settings.advskew = advskew;
+        }
+        settings
+    }
+
+    /// The addresses without their prefixes.
+    pub(crate) fn ips(&self) -> Vec<IpAddr> {
+        self.addresses.iter().map(|shared| shared.address).collect()
+    }
+}

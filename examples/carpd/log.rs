@@ -1,0 +1,176 @@
+//! What happens, as lines of a log. A change of state tells its reason, and the advertisement
+//! that caused it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ha_core::carp_proto::{Event as Protocol, Vhid};
+use ha_core::io::linux::{LinuxEvent, LinuxEvents};
+use ha_core::io::{EventKind, Events, HostId, SegmentId};
+use tracing::{debug, info, warn};
+
+use super::config::HostName;
+
+/// What the identities of a driver are called in the configuration.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    hosts: Mutex<BTreeMap<HostId, HostName>>,
+    segments: Mutex<BTreeMap<SegmentId, String>>,
+}
+
+fn lock<T>(names: &Mutex<T>) -> MutexGuard<'_, T> {
+    names.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Names {
+    pub(crate) fn add_host(&self, id: HostId, name: HostName) {
+        lock(&self.hosts).insert(id, name);
+    }
+
+    pub(crate) fn remove_host(&self, id: HostId) {
+        lock(&self.hosts).remove(&id);
+    }
+
+    pub(crate) fn add_segment(&self, id: SegmentId, name: String) {
+        lock(&self.segments).insert(id, name);
+    }
+
+    pub(crate) fn remove_segment(&self, id: SegmentId) {
+        lock(&self.segments).remove(&id);
+    }
+
+    /// The interface of a segment; one that is just being opened has no name yet.
+    pub(crate) fn segment(&self, id: SegmentId) -> String {
+        let name = lock(&self.segments).get(&id).cloned();
+        name.unwrap_or_else(|| format!("segment {id}"))
+    }
+
+    /// The name of a host; one that is just being added has none yet.
+    pub(crate) fn host(&self, id: HostId, vhid: Vhid) -> String {
+        let name = lock(&self.hosts).get(&id).map(HostName::to_string);
+        name.unwrap_or_else(|| format!("vhid {vhid}"))
+    }
+
+    pub(crate) fn find_host(&self, name: &HostName) -> Option<HostId> {
+        let hosts = lock(&self.hosts);
+        let found = hosts.iter().find(|(_, other)| *other == name);
+        found.map(|(id, _)| *id)
+    }
+}
+
+/// Logs what a driver tells, until it ends. Refused and discarded packets come at most once a
+/// second, as the driver sees to.
+pub(crate) async fn driver(mut events: Events, names: &Names, on_change: impl Fn()) {
+    let mut lost = 0;
+    while let Some(event) = events.next().await {
+        if events.lost() > lost {
+            warn!(lost = events.lost() - lost, "events were lost");
+            lost = events.lost();
+        }
+        tell(&event.kind, names);
+        let is_state = |kind: &EventKind| {
+            matches!(
+                kind,
+                EventKind::Protocol {
+                    event: Protocol::State { .. },
+                    ..
+                }
+            )
+        };
+        if is_state(&event.kind) {
+            on_change();
+        }
+    }
+}
+
+fn tell(kind: &EventKind, names: &Names) {
+    match kind {
+        EventKind::Protocol { host, vhid, event } => {
+            protocol(&names.host(*host, *vhid), event);
+        }
+        EventKind::Demotion {
+            adjustment,
+            level,
+            cause,
+        } => info!(adjustment, level, %cause, "demotion changed"),
+        EventKind::Done {
+            host,
+            vhid,
+            effect,
+            took,
+        } => {
+            let host = names.host(*host, *vhid);
+            info!(%host, ?took, "{effect} done");
+        }
+        EventKind::Failed {
+            host,
+            vhid,
+            effect,
+            error,
+        } => {
+            let host = names.host(*host, *vhid);
+            warn!(%host, %error, "{effect} failed");
+        }
+        EventKind::NotSent {
+            host,
+            vhid,
+            family,
+            error,
+        } => {
+            let host = names.host(*host, *vhid);
+            warn!(%host, %family, %error, "advertisement not sent");
+        }
+        EventKind::Discarded {
+            segment,
+            source,
+            discard,
+        } => {
+            let interface = names.segment(*segment);
+            warn!(%interface, %source, reason = %discard, "packet discarded");
+        }
+        EventKind::NotReceived { segment, error } => {
+            let interface = names.segment(*segment);
+            warn!(%interface, %error, "cannot receive");
+        }
+        // A panic, and whatever a later version tells about.
+        other => warn!("{other}"),
+    }
+}
+
+fn protocol(host: &str, event: &Protocol) {
+    match event {
+        Protocol::State {
+            from,
+            to,
+            reason,
+            cause: None,
+        } => info!(%host, %from, %to, %reason, "{event}"),
+        Protocol::State {
+            from,
+            to,
+            reason,
+            cause: Some(cause),
+        } => {
+            let (source, said) = (cause.source, cause.advertisement.advertisement());
+            info!(%host, %from, %to, %reason, %source, advertisement = %said, "{event}");
+        }
+        Protocol::Refused { .. } => warn!(%host, "{event}"),
+        Protocol::Rival(received) => {
+            warn!(%host, source = %received.source, "{event}");
+        }
+        other => info!(%host, "{other}"),
+    }
+}
+
+/// Logs what the kernel tells. Addresses that scripts set are not foreign to us.
+pub(crate) async fn network(mut events: LinuxEvents) {
+    while let Some(event) = events.next().await {
+        match event {
+            LinuxEvent::Link { .. } | LinuxEvent::Back { .. } | LinuxEvent::Leftover { .. } => {
+                info!("{event}");
+            }
+            LinuxEvent::Foreign { .. } => debug!("{event}"),
+            _ => warn!("{event}"),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The command line: a configuration file, or the options of ucarp for one virtual host.
+
+use core::net::{IpAddr, Ipv4Addr};
+use core::num::NonZeroU8;
+use core::str::FromStr;
+use core::time::Duration;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, ValueEnum};
+use ha_core::carp_proto::{AdvBase, AdvSkew, InterfaceName, Vhid};
+
+use super::config::{
+    Config, Host, HostName, Interface, Live, Pace, Passphrase, Protocol, Rules, Scripts, Shared,
+};
+use super::file;
+
+/// Shares addresses between hosts by CARP or VRRP.
+///
+/// Either give --config, or the options of ucarp for one virtual host, which then follows
+/// ucarp's rules.
+///
+/// Signals: HUP reads the configuration file again, USR1 logs the status, USR2 steps down,
+/// TERM and INT release the addresses, tell the peers, and end. A second TERM ends at once.
+///
+/// Exit status: 0 ended by a signal, 1 bad arguments or configuration, 2 failed while running.
+#[derive(Debug, Parser)]
+#[command(name = "carpd", arg_required_else_help = true, verbatim_doc_comment)]
+pub(crate) struct Options {
+    /// A configuration file in TOML
+    #[arg(long, value_name = "FILE", conflicts_with = "Ucarp")]
+    pub(crate) config: Option<PathBuf>,
+    /// Check the configuration and end
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// A UNIX socket that answers with the status in JSON, instead of the file's `control`
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+    /// The form of the log, which goes to standard error
+    #[arg(long, value_name = "FORM", value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+    /// What is logged, in the words of tracing's filters; by default $RUST_LOG, or "info"
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+    /// Run with this real-time priority (1 to 99) by chrt(1), for intervals of few
+    /// milliseconds on a busy machine; scripts run without it. Needs CAP_SYS_NICE
+    #[arg(long, value_name = "PRIORITY", value_parser = number::<1, 99>)]
+    pub(crate) realtime: Option<u8>,
+    #[command(flatten)]
+    pub(crate) ucarp: Option<Ucarp>,
+    /// What --daemonize starts in the background
+    #[arg(long, hide = true)]
+    pub(crate) detached: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// The options of ucarp. Where ucarp would take a number modulo 256, carpd refuses it.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Options of ucarp")]
+pub(crate) struct Ucarp {
+    /// The network interface; it has to be given
+    #[arg(short, long, value_name = "IF", required = true)]
+    interface: String,
+    /// The source address of advertisements
+    #[arg(short, long, value_name = "ADDR", required = true)]
+    srcip: Ipv4Addr,
+    /// The id of the group, 1 to 255
+    #[arg(short, long, value_name = "ID", required = true, value_parser = number::<1, 255>)]
+    vhid: u8,
+    /// The passphrase, at most 19 bytes; every user of this machine can see it in the list
+    /// of processes, so prefer --passfile
+    #[arg(short, long, value_name = "PASS", required_unless_present = "passfile")]
+    pass: Option<String>,
+    /// A file whose first line is the passphrase
+    #[arg(short = 'o', long, value_name = "FILE", conflicts_with = "pass")]
+    passfile: Option<PathBuf>,
+    /// Take over from a worse master that works
+    #[arg(short = 'P', long)]
+    preempt: bool,
+    /// Run no down script at the start
+    #[arg(short, long)]
+    neutral: bool,
+    /// The shared address, with a prefix length if carpd is to set it with one
+    #[arg(short, long, value_name = "ADDR[/LEN]", required = true)]
+    addr: Shared,
+    /// Seconds between advertisements, 0 to 255
+    #[arg(short = 'b', long, value_name = "SECONDS", default_value = "1", value_parser = number::<0, 255>)]
+    advbase: u8,
+    /// 1/256 seconds on top, 0 to 254; the lowest makes the master
+    #[arg(short = 'k', long, value_name = "SKEW", default_value = "0", value_parser = number::<0, 254>)]
+    advskew: u8,
+    /// How many intervals of silence make a master dead, 1 to 255
+    #[arg(short = 'r', long, value_name = "RATIO", default_value = "3", value_parser = number::<1, 255>)]
+    deadratio: u8,
+    /// Send to the Ethernet broadcast address
+    #[arg(short = 'M', long)]
+    nomcast: bool,
+    /// The multicast group [default: 224.0.0.18]
+    #[arg(long, value_name = "ADDR")]
+    mcast: Option<Ipv4Addr>,
+    /// Accepted and always on: addresses are released, and the down script run, at the end
+    #[arg(short = 'z', long)]
+    shutdown: bool,
+    /// A third argument for the scripts
+    #[arg(short, long, value_name = "X")]
+    xparam: Option<String>,
+    /// Run on becoming master, as SCRIPT INTERFACE ADDRESS [XPARAM]. With one, setting the
+    /// address is left to the scripts, as ucarp does, but for --set-address
+    #[arg(short, long, value_name = "SCRIPT")]
+    upscript: Option<PathBuf>,
+    /// Run on leaving that role and, without --neutral, at the start
+    #[arg(short, long, value_name = "SCRIPT")]
+    downscript: Option<PathBuf>,
+    /// How long a script may run, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = number::<1, 255>)]
+    script_timeout: u8,
+    /// Do not mind a lost carrier
+    #[arg(short = 'S', long)]
+    ignoreifstate: bool,
+    /// Set the address although there is an up script
+    #[arg(long, conflicts_with = "no_set_address")]
+    set_address: bool,
+    /// Never set the address; an up script has to. (ucarp 1.5.2 has no -N)
+    #[arg(short = 'N', long)]
+    no_set_address: bool,
+    /// Run in the background, logging to syslog by logger(1)
+    #[arg(short = 'B', long)]
+    daemonize: bool,
+    /// The syslog facility for --daemonize, or "none"
+    #[arg(short, long, default_value = "daemon")]
+    facility: String,
+    /// Log more
+    #[arg(short = 'D', long)]
+    debug: bool,
+}
+
+/// A decimal number in a range. A leading zero is refused: C would read it as octal.
+fn number<const MIN: u8, const MAX: u8>(text: &str) -> Result<u8, String> {
+    let is_octal = text.len() > 1 && text.starts_with('0');
+    match u8::from_str(text) {
+        Ok(number) if (MIN..=MAX).contains(&number) && !is_octal => Ok(number),
+        _ => Err(format!("not a decimal number in {MIN}..={MAX}")),
+    }
+}
+
+impl Options {
+    /// Reads what is to be done.
+    pub(crate) fn load(&self) -> Result<Config, String> {
+        let mut config = match (&self.config, &self.ucarp) {
+            (Some(path), _) => file::load(path)?,
+            (None, Some(ucarp)) => ucarp.config()?,
+            (None, None) => return Err("--config or the options of ucarp are missing".to_owned()),
+        };
+        if self.control.is_some() {
+            config.control.clone_from(&self.control);
+        }
+        Ok(config)
+    }
+
+    /// The syslog facility of a daemon that is to go into the background; "none" is none.
+    pub(crate) fn background(&self) -> Option<&str> {
+        self.ucarp
+            .as_ref()
+            .filter(|ucarp| ucarp.daemonize && !self.detached)
+            .map(|ucarp| ucarp.facility.as_str())
+    }
+
+    /// Whether the passphrase stands in the list of processes.
+    pub(crate) fn shows_passphrase(&self) -> bool {
+        self.ucarp
+            .as_ref()
+            .is_some_and(|ucarp| ucarp.pass.is_some())
+    }
+
+    /// The filter of the log, if one is given.
+    pub(crate) fn filter(&self) -> Option<&str> {
+        let is_debug = self.ucarp.as_ref().is_some_and(|ucarp| ucarp.debug);
+        self.log.as_deref().or_else(|| is_debug.then_some("debug"))
+    }
+}
+
+impl Ucarp {
+    fn config(&self) -> Result<Config, String> {
+        let text = |error: &dyn core::fmt::Display| error.to_string();
+        InterfaceName::new(&self.interface)
+            .map_err(|error| format!("interface {:?}: {error}", self.interface))?;
+        if !self.addr.address.is_ipv4() {
+            return Err(format!("{} is not an IPv4 address", self.addr.address));
+        }
+        let interface = Interface {
+            broadcast: self.nomcast,
+            group: self.mcast,
+            sources: vec![IpAddr::V4(self.srcip)],
+            ignore_carrier: self.ignoreifstate,
+            ..Interface::default()
+        };
+        if let Some(group) = self.mcast.filter(|group| !group.is_multicast()) {
+            return Err(format!("{group} is not a multicast address"));
+        }
+        let name = HostName {
+            interface: self.interface.clone(),
+            vhid: Vhid::new(self.vhid).map_err(|error| text(&error))?,
+        };
+        let config = Config {
+            control: None,
+            interfaces: [(self.interface.clone(), interface)].into(),
+            hosts: [(name, self.host()?)].into(),
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    fn host(&self) -> Result<Host, String> {
+        let passphrase = match (&self.pass, &self.passfile) {
+            (Some(pass), _) => Passphrase::new(pass.as_bytes())?,
+            (None, Some(path)) => file::passphrase(path)?,
+            (None, None) => return Err("--pass or --passfile is missing".to_owned()),
+        };
+        let scripts_own_it = self.upscript.is_some() && !self.set_address;
+        Ok(Host {
+            protocol: Protocol::Carp {
+                dialect: Rules::Ucarp.dialect(NonZeroU8::new(self.deadratio)),
+                passphrase,
+            },
+            macvlan: false,
+            expire: true,
+            set_address: !(self.no_set_address || scripts_own_it),
+            hold_link: true,
+            live: Live {
+                addresses: vec![self.addr],
+                pace: Pace::Carp {
+                    advbase: AdvBase::new(self.advbase),
+                    advskew: AdvSkew::new(self.advskew).map_err(|error| error.to_string())?,
+                },
+                preempt: self.preempt,
+                multicast: true,
+                peers: Vec::new(),
+                scripts: Scripts {
+                    up: self.upscript.clone(),
+                    down: self.downscript.clone(),
+                    xparam: self.xparam.clone(),
+                    timeout: Duration::from_secs(self.script_timeout.into()),
+                    down_at_start: !self.neutral,
+                },
+            },
+        })
+    }
+}

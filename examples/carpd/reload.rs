@@ -1,0 +1,284 @@
+//! What has to change when a configuration takes the place of another one. The start is the
+//! change from none.
+
+use core::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+
+use ha_core::carp_proto::{Family, Vhid};
+
+use super::config::{Config, Host, HostName, Interface, Protocol};
+
+/// The steps from one configuration to another, in the order in which they are taken.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub(crate) struct Plan {
+    /// Leave politely.
+    pub(crate) remove_hosts: Vec<HostName>,
+    /// Nobody uses them any more.
+    pub(crate) close: Vec<String>,
+    /// Somebody uses them now.
+    pub(crate) open: Vec<String>,
+    /// They are reached in another way; nobody's role changes.
+    pub(crate) reopen: Vec<String>,
+    /// Begin; some of them were there before, but with another identity.
+    pub(crate) add_hosts: Vec<HostName>,
+    /// Go on with other settings, addresses or scripts.
+    pub(crate) change_hosts: Vec<HostName>,
+}
+
+impl Plan {
+    pub(crate) fn new(from: &Config, to: &Config) -> Self {
+        let kept = |name: &HostName| match (from.hosts.get(name), to.hosts.get(name)) {
+            (Some(old), Some(new)) => identity(from, name, old) == identity(to, name, new),
+            _ => false,
+        };
+        let names = |config: &Config, choose: &dyn Fn(&HostName) -> bool| {
+            config
+                .hosts
+                .keys()
+                .filter(|name| choose(name))
+                .cloned()
+                .collect()
+        };
+        let (before, after) = (from.used(), to.used());
+        let owned = |name: &&str| (*name).to_owned();
+        Self {
+            remove_hosts: names(from, &|name| !kept(name)),
+            close: before.difference(&after).map(owned).collect(),
+            open: after.difference(&before).map(owned).collect(),
+            reopen: before
+                .intersection(&after)
+                .filter(|name| Reach::of(from, name) != Reach::of(to, name))
+                .map(owned)
+                .collect(),
+            add_hosts: names(to, &|name| !kept(name)),
+            change_hosts: names(to, &|name| {
+                let live = |config: &Config| config.hosts.get(name).map(|host| host.live.clone());
+                kept(name) && live(from) != live(to)
+            }),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Everything about a host that makes it another one when it changes.
+fn identity(config: &Config, name: &HostName, host: &Host) -> impl PartialEq + use<> {
+    let unknown_link = config
+        .interfaces
+        .get(&name.interface)
+        .map(|interface| interface.unknown_link);
+    (
+        unknown_link,
+        host.protocol.clone(),
+        host.macvlan,
+        host.expire,
+        host.set_address,
+        host.hold_link,
+    )
+}
+
+/// How the hosts of an interface are reached: all that its transport has to know.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Reach {
+    pub(crate) interface: Interface,
+    /// Those of the addresses that are shared there.
+    pub(crate) families: Vec<Family>,
+    /// Of the groups that are not reached by multicast alone, or not by CARP's.
+    pub(crate) groups: BTreeMap<Vhid, Group>,
+}
+
+/// How one group is reached.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Group {
+    pub(crate) multicast: bool,
+    pub(crate) peers: Vec<IpAddr>,
+    pub(crate) protocol: Option<super::config::Vrrp>,
+}
+
+impl Reach {
+    pub(crate) fn of(config: &Config, name: &str) -> Option<Self> {
+        let interface = config.interfaces.get(name)?.clone();
+        let hosts = config
+            .hosts
+            .iter()
+            .filter(|(host, _)| host.interface == name);
+        let families = [Family::V4, Family::V6].into_iter().filter(|family| {
+            hosts.clone().any(|(_, host)| {
+                let mut addresses = host.live.addresses.iter();
+                addresses.any(|shared| Family::of(shared.address) == *family)
+            })
+        });
+        let families = families.collect();
+        let groups = hosts.map(|(name, host)| {
+            let protocol = match host.protocol {
+                Protocol::Carp { .. } => None,
+                Protocol::Vrrp(vrrp) => Some(vrrp),
+            };
+            let group = Group {
+                multicast: host.live.multicast,
+                peers: host.live.peers.clone(),
+                protocol,
+            };
+            (name.vhid, group)
+        });
+        let is_special =
+            |group: &Group| !group.multicast || !group.peers.is_empty() || group.protocol.is_some();
+        Some(Self {
+            interface,
+            families,
+            groups: groups.filter(|(_, group)| is_special(group)).collect(),
+        })
+    }
+}
+
+impl Config {
+    /// The interfaces that hosts are on.
+    fn used(&self) -> BTreeSet<&str> {
+        self.hosts
+            .keys()
+            .map(|name| name.interface.as_str())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file;
+    use super::*;
+
+    const TWO: &str = r#"
+        [[interface]]
+        name = "eth0"
+
+        [[host]]
+        interface = "eth0"
+        vhid = 1
+        addresses = ["192.0.2.1/24"]
+        passphrase = "secret"
+
+        [[host]]
+        interface = "eth0"
+        vhid = 2
+        addresses = ["192.0.2.2/24"]
+        passphrase = "secret"
+        peers = ["192.0.2.9"]
+    "#;
+
+    fn config(text: &str) -> Config {
+        file::parse(text).unwrap()
+    }
+
+    /// The plan for replacing `from` by `to` in the last place where it stands.
+    fn plan(from: &str, to: &str) -> Plan {
+        let at = TWO.rfind(from).unwrap();
+        let (before, after) = TWO.split_at(at);
+        let text = format!("{before}{}", after.replacen(from, to, 1));
+        Plan::new(&config(TWO), &config(&text))
+    }
+
+    fn host(name: &str) -> Vec<HostName> {
+        vec![name.parse().unwrap()]
+    }
+
+    fn eth0() -> Vec<String> {
+        vec!["eth0".to_owned()]
+    }
+
+    #[test]
+    fn the_start_adds_everything_and_the_reverse_removes_it() {
+        let (none, two) = (Config::default(), config(TWO));
+        let both = [host("1@eth0"), host("2@eth0")].concat();
+        let start = Plan {
+            open: eth0(),
+            add_hosts: both.clone(),
+            ..Plan::default()
+        };
+        assert_eq!(Plan::new(&none, &two), start);
+        let end = Plan {
+            remove_hosts: both,
+            close: eth0(),
+            ..Plan::default()
+        };
+        assert_eq!(Plan::new(&two, &none), end);
+        assert!(Plan::new(&two, &two).is_empty());
+    }
+
+    #[test]
+    fn what_can_be_changed_while_a_host_runs_is_changed() {
+        for (from, to) in [
+            ("192.0.2.2/24", "192.0.2.3/24"),
+            ("192.0.2.2/24", "192.0.2.2/25"),
+            ("vhid = 2", "vhid = 2\nadvskew = 100"),
+            ("vhid = 2", "vhid = 2\npreempt = true"),
+            ("vhid = 2", "vhid = 2\nup = \"/bin/true\""),
+            ("vhid = 2", "vhid = 2\nscript_timeout = 5"),
+        ] {
+            let expected = Plan {
+                change_hosts: host("2@eth0"),
+                ..Plan::default()
+            };
+            assert_eq!(plan(from, to), expected, "{to}");
+        }
+    }
+
+    #[test]
+    fn other_ways_to_reach_the_peers_keep_all_roles() {
+        let expected = Plan {
+            reopen: eth0(),
+            ..Plan::default()
+        };
+        assert_eq!(
+            plan("\"eth0\"\n\n", "\"eth0\"\nvirtual_mac = false\n"),
+            expected
+        );
+        assert_eq!(
+            plan("\"eth0\"\n\n", "\"eth0\"\nsource = [\"192.0.2.5\"]\n"),
+            expected
+        );
+        let expected = Plan {
+            reopen: eth0(),
+            change_hosts: host("2@eth0"),
+            ..Plan::default()
+        };
+        assert_eq!(plan("192.0.2.9", "192.0.2.8"), expected);
+    }
+
+    #[test]
+    fn a_host_of_another_identity_is_another_host() {
+        for (from, to) in [
+            ("secret", "other"),
+            ("vhid = 2", "vhid = 2\nrules = \"openbsd\""),
+            ("vhid = 2", "vhid = 2\nmacvlan = true"),
+            ("vhid = 2", "vhid = 2\nexpire = false"),
+            ("vhid = 2", "vhid = 2\nhold_link = false"),
+        ] {
+            let expected = Plan {
+                remove_hosts: host("2@eth0"),
+                add_hosts: host("2@eth0"),
+                ..Plan::default()
+            };
+            assert_eq!(plan(from, to), expected, "{to}");
+        }
+        // Sockets of the other family are needed.
+        let expected = Plan {
+            reopen: eth0(),
+            change_hosts: host("2@eth0"),
+            ..Plan::default()
+        };
+        assert_eq!(plan("2/24", "2/24\", \"2001:db8::1/64"), expected);
+        let moved = Plan {
+            remove_hosts: host("2@eth0"),
+            add_hosts: host("2@eth1"),
+            open: vec!["eth1".to_owned()],
+            // The group of the peer is gone from there.
+            reopen: eth0(),
+            ..Plan::default()
+        };
+        let at = TWO.rfind("eth0").unwrap();
+        let (before, after) = TWO.split_at(at);
+        let text = format!("{before}{}", after.replacen("eth0", "eth1", 1));
+        assert_eq!(Plan::new(&config(TWO), &config(&text)), moved);
+    }
+}

@@ -1,0 +1,105 @@
+//! Standard error as a place for the log that never makes the protocol wait: lines are written
+//! by a thread, and when whoever reads them falls behind, lines are lost and counted.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// How many lines wait.
+const LINES: usize = 1024;
+/// How long the end of the program waits for the last lines.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// Where the log is written. Clones are the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct Stderr {
+    sender: SyncSender<Message>,
+    lost: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+enum Message {
+    Line(Vec<u8>),
+    Flush(SyncSender<()>),
+}
+
+impl Stderr {
+    /// Starts the thread.
+    pub(crate) fn start() -> io::Result<Self> {
+        let (sender, receiver) = sync_channel(LINES);
+        let lost = Arc::new(AtomicU64::new(0));
+        let stderr = Self { sender, lost };
+        let lost = stderr.lost.clone();
+        thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || write(&receiver, &lost))?;
+        Ok(stderr)
+    }
+
+    /// Waits until what was logged is written, but not for ever.
+    pub(crate) fn flush(&self) {
+        let (sender, receiver) = sync_channel(1);
+        if self.sender.try_send(Message::Flush(sender)).is_ok() {
+            let _ = receiver.recv_timeout(FLUSH);
+        }
+    }
+}
+
+fn write(messages: &Receiver<Message>, lost: &AtomicU64) {
+    for message in messages {
+        // There is nobody to tell if it fails.
+        match message {
+            Message::Line(line) => {
+                let lost = lost.swap(0, Ordering::Relaxed);
+                if lost > 0 {
+                    let _ = writeln!(io::stderr(), "carpd: {lost} lines of the log are lost");
+                }
+                let _ = io::stderr().write_all(&line);
+            }
+            Message::Flush(done) => _ = done.send(()),
+        }
+    }
+}
+
+/// One line in the making; it is sent off when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Line<'a> {
+    stderr: &'a Stderr,
+    text: Vec<u8>,
+}
+
+impl Write for Line<'_> {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.text.extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        let text = core::mem::take(&mut self.text);
+        if self.stderr.sender.try_send(Message::Line(text)).is_err() {
+            self.stderr.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<'a> MakeWriter<'a> for Stderr {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line {
+            stderr: self,
+            text: Vec::new(),
+        }
+    }
+}

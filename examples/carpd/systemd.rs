@@ -1,0 +1,90 @@
+//! What systemd is told, where it started this program.
+
+use core::fmt::Write;
+use std::sync::Arc;
+
+use ha_core::carp_proto::State;
+use ha_core::io::{Handle, Status};
+use sd_notify::NotifyState;
+use tokio::sync::Notify;
+use tracing::warn;
+
+use super::log::Names;
+
+/// The longest status line.
+const MAX_STATUS: usize = 500;
+
+/// Tells something; without systemd, nobody.
+pub(crate) fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!(%error, "systemd cannot be told");
+    }
+}
+
+/// Tells that the configuration is read again; [`NotifyState::Ready`] ends it.
+pub(crate) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(_) => tell(&[NotifyState::Reloading]),
+    }
+}
+
+/// Pings the watchdog for as long as the driver answers, which it does from the same loop
+/// that keeps the time of the protocol.
+pub(crate) async fn watchdog(handle: Handle) {
+    let Some(limit) = sd_notify::watchdog_enabled() else {
+        return;
+    };
+    let mut ticks = tokio::time::interval(limit / 3);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if handle.status().await.is_err() {
+            return;
+        }
+        tell(&[NotifyState::Watchdog]);
+    }
+}
+
+/// Tells the roles in a line, whenever one may have changed.
+pub(crate) async fn roles(handle: Handle, changed: Arc<Notify>, names: Arc<Names>) {
+    loop {
+        changed.notified().await;
+        let Ok(status) = handle.status().await else {
+            return;
+        };
+        let line = line(&status, &names);
+        tell(&[NotifyState::Status(&line)]);
+    }
+}
+
+/// `1 MASTER, 1 BACKUP: 1@eth0 MASTER, 2@eth0 BACKUP`
+fn line(status: &Status, names: &Names) -> String {
+    let mut line = String::new();
+    for state in [State::Master, State::Backup, State::Init] {
+        let count = status
+            .hosts
+            .iter()
+            .filter(|host| host.state == state)
+            .count();
+        if count > 0 {
+            let separator = if line.is_empty() { "" } else { ", " };
+            let _ = write!(line, "{separator}{count} {state}");
+        }
+    }
+    let mut separator = ": ";
+    for host in &status.hosts {
+        if line.len() > MAX_STATUS {
+            line.push_str(", ...");
+            break;
+        }
+        let _ = write!(
+            line,
+            "{separator}{} {}",
+            names.host(host.host, host.vhid),
+            host.state
+        );
+        separator = ", ";
+    }
+    line
+}
