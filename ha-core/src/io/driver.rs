@@ -330,6 +330,7 @@ impl Driver {
         drop((handle, events));
         let mut commanded = true;
         let mut shutdowns: Vec<Reply<Result<(), DriverError>>> = Vec::new();
+        let mut pings: Vec<Reply<()>> = Vec::new();
 
         // Aborts all tasks when it is dropped.
         let mut tasks = JoinSet::new();
@@ -337,6 +338,9 @@ impl Driver {
         let mut alarm = pin!(clock::alarm());
         while !engine.is_finished() {
             let backlog = engine.drain(clock::now()).is_pending();
+            for reply in pings.drain(..) {
+                let _ = reply.send(());
+            }
             if backlog || engine.take_flooded() {
                 // There is more to do at once, but others want to run as well.
                 tokio::task::yield_now().await;
@@ -356,6 +360,7 @@ impl Driver {
                     Some(Command::Status(reply)) => {
                         let _ = reply.send(engine.status());
                     }
+                    Some(Command::Ping(reply)) => pings.push(reply),
                     Some(Command::Shutdown(reply)) => {
                         shutdowns.push(reply);
                         engine.shutdown(clock::now(), limits.shutdown);
