@@ -371,12 +371,16 @@ impl Driver {
         drop((handle, events));
         let mut commanded = true;
         let mut shutdowns: Vec<Reply<Result<(), DriverError>>> = Vec::new();
+        let mut pings: Vec<Reply<()>> = Vec::new();
 
         let mut reports = engine.start(clock::now(), limits.effect);
         let mut alarm = pin!(clock::alarm());
         while !engine.is_finished() {
             engine.reap();
             let backlog = engine.drain(clock::now()).is_pending();
+            for reply in pings.drain(..) {
+                let _ = reply.send(());
+            }
             if backlog || engine.take_flooded() {
                 // There is more to do at once, but others want to run as well.
                 tokio::task::yield_now().await;
@@ -407,6 +411,7 @@ impl Driver {
                     Some(Command::Status(reply)) => {
                         let _ = reply.send(engine.status());
                     }
+                    Some(Command::Ping(reply)) => pings.push(reply),
                     Some(Command::Shutdown(reply)) => {
                         shutdowns.push(reply);
                         engine.shutdown(clock::now(), limits.shutdown);

@@ -25,6 +25,7 @@ pub(super) enum Command {
     Add(SegmentId, Box<Setup>, Reply<Result<HostId, SetupError>>),
     Remove(HostId, Reply<Result<(), CommandError>>),
     Status(Reply<Status>),
+    Ping(Reply<()>),
     Shutdown(Reply<Result<(), DriverError>>),
 }
 
@@ -279,6 +280,18 @@ impl Handle {
             Err(_) => Err(DriverError::Ended),
             Ok(()) => answer.await.unwrap_or(Err(DriverError::Ended)),
         }
+    }
+
+    /// Asks whether the driver is alive. It answers when it has read what its transports hold
+    /// and done what was due since, so an answer proves that the protocol runs.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::Ended`], and no other.
+    pub async fn ping(&self) -> Result<(), CommandError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::Ping(reply)).await?;
+        answer.await.map_err(|_| CommandError::Ended)
     }
 
     async fn change(&self, change: Change) -> Result<(), CommandError> {

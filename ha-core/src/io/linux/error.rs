@@ -4,7 +4,7 @@ use core::fmt;
 use core::net::IpAddr;
 use std::io;
 
-use carp_proto::InterfaceName;
+use carp_proto::{InterfaceName, Vhid};
 
 /// Why something on Linux could not be done. Every variant names what it is about.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,14 @@ pub enum LinuxError {
         interface: InterfaceName,
         /// The interface on which the macvlan is to be.
         parent: InterfaceName,
+    },
+    /// The virtual host has effects on this interface already.
+    #[error("vhid {vhid} has effects on {interface} already")]
+    Taken {
+        /// The interface.
+        interface: InterfaceName,
+        /// The virtual host.
+        vhid: Vhid,
     },
     /// A prefix is longer than the address.
     #[error("prefix length {prefix} of {address} is too long")]
@@ -162,6 +170,7 @@ impl From<LinuxError> for io::Error {
             | LinuxError::Thread { source } => source.kind(),
             LinuxError::NotEthernet { .. }
             | LinuxError::NotOurMacvlan { .. }
+            | LinuxError::Taken { .. }
             | LinuxError::Prefix { .. } => io::ErrorKind::InvalidInput,
         };
         Self::new(kind, error)

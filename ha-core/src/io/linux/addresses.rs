@@ -1,0 +1,208 @@
+//! The shared addresses of one virtual host, as effects.
+
+use core::net::IpAddr;
+use std::boxed::Box;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::vec::Vec;
+
+use async_trait::async_trait;
+use carp_proto::{Family, Vhid};
+use libc::{EADDRNOTAVAIL, ENODEV};
+
+use super::card::{Card, HostFacts};
+use super::event::LinuxEvent;
+use super::macvlan::{Below, Macvlan};
+use super::message::{self, AddressState, bits};
+use super::network::Shared;
+use super::rtnl::Rtnl;
+use super::{Action, AddressOptions, Leftover, LinuxError, serve, socket};
+use crate::io::{Effects, Service};
+
+/// The shared addresses of one virtual host on an interface, and their announcements.
+///
+/// Made by [`Nic::effects`](super::Nic::effects). Where the addresses have a finite lifetime,
+/// [`Network::keep`](super::Network::keep) must run, or they are gone a moment after they were
+/// added.
+///
+/// A program that does more than that when it takes over wraps this in effects of its own.
+///
+/// # What is announced
+///
+/// By gratuitous ARP the MAC from which the kernel answers requests: that of the macvlan if
+/// there is one, otherwise the interface's own, as UCarp does (CARP §5.1). With the virtual MAC
+/// neighbours would be told of one that nobody here listens to. The same goes for neighbour
+/// advertisements, which also say whether this host is a router.
+///
+/// # When it is dropped
+///
+/// The macvlan is deleted, and the kernel parameters that it needed are restored. Addresses
+/// that are still served are left to their lifetimes.
+#[derive(Debug)]
+pub struct Addresses {
+    shared: Arc<Shared>,
+    card: Arc<Card>,
+    vhid: Vhid,
+}
+
+impl Addresses {
+    pub(super) async fn open(
+        shared: Arc<Shared>,
+        card: Arc<Card>,
+        vhid: Vhid,
+        options: AddressOptions,
+    ) -> Result<Self, LinuxError> {
+        let mut prefixes = BTreeMap::new();
+        for (address, prefix) in &options.prefixes {
+            if *prefix > bits(*address) {
+                return Err(LinuxError::Prefix {
+                    address: *address,
+                    prefix: *prefix,
+                });
+            }
+            prefixes.insert(*address, *prefix);
+        }
+        let host = HostFacts {
+            prefixes,
+            lifetime: options.lifetime,
+            macvlan: None,
+            macvlan_options: options.macvlan,
+            served: BTreeSet::new(),
+            is_leaving: false,
+            foreign: BTreeSet::new(),
+        };
+        if card.facts().hosts.contains_key(&vhid) {
+            return Err(LinuxError::Taken {
+                interface: card.name(),
+                vhid,
+            });
+        }
+        card.facts().hosts.insert(vhid, host);
+        // From here on, dropping it puts all in order again.
+        let addresses = Self {
+            shared: shared.clone(),
+            card: card.clone(),
+            vhid,
+        };
+        let leftover = options.leftover;
+        let removed = shared
+            .worker
+            .run(move |rtnl| prepare(rtnl, &card, vhid, leftover))
+            .await?;
+        for address in removed {
+            shared.teller.tell(LinuxEvent::Leftover {
+                interface: addresses.card.name(),
+                address,
+            });
+        }
+        Ok(addresses)
+    }
+
+    /// Takes note at once of what was decided, though doing it may have to wait.
+    fn decide(&self, service: &Service, is_leaving: bool) {
+        if let Some(host) = self.card.facts().hosts.get_mut(&self.vhid) {
+            host.is_leaving = is_leaving;
+            for address in &*service.addresses {
+                let all = bits(*address);
+                host.prefixes.entry(*address).or_insert(all);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Effects for Addresses {
+    async fn acquire(&mut self, service: &Service) -> io::Result<()> {
+        self.decide(service, false);
+        let (card, vhid, wanted) = (self.card.clone(), self.vhid, service.addresses.clone());
+        let job = move |rtnl: &mut Rtnl| serve::acquire(rtnl, &card, vhid, &wanted);
+        Ok(self.shared.worker.run(job).await?)
+    }
+
+    async fn release(&mut self, service: &Service) -> io::Result<()> {
+        self.decide(service, true);
+        let (card, vhid) = (self.card.clone(), self.vhid);
+        let job = move |rtnl: &mut Rtnl| serve::release(rtnl, &card, vhid);
+        Ok(self.shared.worker.run(job).await?)
+    }
+
+    async fn announce(&mut self, service: &Service, family: Family) -> io::Result<()> {
+        let (card, vhid, all) = (self.card.clone(), self.vhid, service.addresses.clone());
+        let job = move |_: &mut Rtnl| serve::announce(&card, vhid, &all, family);
+        Ok(self.shared.worker.run(job).await?)
+    }
+}
+
+impl Drop for Addresses {
+    fn drop(&mut self) {
+        let (card, vhid) = (self.card.clone(), self.vhid);
+        self.shared
+            .worker
+            .post(move |rtnl| serve::forget(rtnl, &card, vhid));
+    }
+}
+
+/// Opens what is needed and removes what is left over; returns the addresses that were.
+fn prepare(
+    rtnl: &mut Rtnl,
+    card: &Card,
+    vhid: Vhid,
+    leftover: Leftover,
+) -> Result<Vec<IpAddr>, LinuxError> {
+    let name = card.name();
+    let index = card.index();
+    if card.facts().packet.is_none() {
+        let packet = socket::packet(name, index)?;
+        card.facts().packet = Some(Arc::new(packet));
+    }
+    let options = {
+        let facts = card.facts();
+        let host = facts.hosts.get(&vhid);
+        host.and_then(|host| host.macvlan_options.clone())
+    };
+    let mut removed = Vec::new();
+    if leftover == Leftover::Remove {
+        removed = remove_leftovers(rtnl, card, vhid)?;
+    }
+    if let Some(options) = options {
+        let macvlan = Macvlan::open(rtnl, vhid, &options, leftover, (name, index))?;
+        if let Some(host) = card.facts().hosts.get_mut(&vhid) {
+            host.macvlan = Some(macvlan);
+        }
+        let is_first = card.facts().below.is_none();
+        if is_first {
+            let below = Below::set(name)?;
+            card.facts().below = Some(below);
+        }
+    }
+    Ok(removed)
+}
+
+/// Removes shared addresses from the interface itself, with whatever prefix they are there.
+fn remove_leftovers(rtnl: &mut Rtnl, card: &Card, vhid: Vhid) -> Result<Vec<IpAddr>, LinuxError> {
+    let all = AddressState::all(&rtnl.dump(&message::all_addresses())?);
+    let mut leftovers: Vec<_> = all.iter().map(|state| state.place).collect();
+    {
+        let facts = card.facts();
+        let host = facts.hosts.get(&vhid);
+        leftovers.retain(|place| {
+            let is_shared = host.is_some_and(|host| host.prefixes.contains_key(&place.address));
+            place.device == facts.index && is_shared
+        });
+    }
+    for place in &leftovers {
+        let result = rtnl.order(message::remove_address(*place))?;
+        match result {
+            Err(error) if matches!(error.raw_os_error(), Some(EADDRNOTAVAIL | ENODEV)) => {}
+            result => result.map_err(|source| LinuxError::Address {
+                action: Action::Remove,
+                address: place.address,
+                interface: card.name(),
+                source,
+            })?,
+        }
+    }
+    card.facts().set_addresses(&all);
+    Ok(leftovers.iter().map(|place| place.address).collect())
+}

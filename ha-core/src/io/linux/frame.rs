@@ -1,0 +1,154 @@
+//! The bytes of an advertisement as an Ethernet frame and as an IP packet.
+
+use core::net::IpAddr;
+
+use carp_proto::{
+    HeaderStyle, IPV4_HEADER_LEN, IPV6_HEADER_LEN, MacAddr, ipv4_header, ipv6_header, vrrp,
+};
+
+const ETHERNET_LEN: usize = 14;
+/// Where the payload stands, behind the longest headers. The headers stand right before it, so
+/// that it is copied once for all destinations.
+const PAYLOAD: usize = ETHERNET_LEN + IPV6_HEADER_LEN;
+
+/// Room for one advertisement and the headers before it.
+pub(super) struct Frame {
+    bytes: [u8; PAYLOAD + vrrp::MAX_LEN],
+    start: usize,
+    end: usize,
+}
+
+impl Frame {
+    pub(super) fn new() -> Self {
+        Self {
+            bytes: [0; PAYLOAD + vrrp::MAX_LEN],
+            start: PAYLOAD,
+            end: PAYLOAD,
+        }
+    }
+
+    /// Takes an advertisement; whether it has room.
+    #[must_use]
+    pub(super) fn set_payload(&mut self, payload: &[u8]) -> bool {
+        let end = PAYLOAD + payload.len();
+        let room = self.bytes.get_mut(PAYLOAD..end);
+        let Some(room) = room else {
+            return false;
+        };
+        room.copy_from_slice(payload);
+        self.end = end;
+        true
+    }
+
+    /// Writes the IP header; nothing if the addresses are of different families.
+    pub(super) fn packet(&mut self, source: IpAddr, to: IpAddr, style: HeaderStyle) -> &[u8] {
+        let len = u16::try_from(self.end - PAYLOAD).unwrap_or(u16::MAX);
+        match (source, to) {
+            (IpAddr::V4(source), IpAddr::V4(to)) => {
+                self.put(PAYLOAD, &ipv4_header(source, to, style, len));
+                self.start = PAYLOAD - IPV4_HEADER_LEN;
+            }
+            (IpAddr::V6(source), IpAddr::V6(to)) => {
+                self.put(PAYLOAD, &ipv6_header(source, to, style, len));
+                self.start = PAYLOAD - IPV6_HEADER_LEN;
+            }
+            _ => self.start = self.end,
+        }
+        self.bytes.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Writes IP and Ethernet header of a packet to the group of the family of `source`.
+    pub(super) fn multicast(&mut self, mac: MacAddr, source: IpAddr, style: HeaderStyle) -> &[u8] {
+        let group = carp_proto::Family::of(source).group();
+        self.packet(source, group, style);
+        let mut header = [0; ETHERNET_LEN];
+        let (destination, rest) = header.split_at_mut(6);
+        let (origin, kind) = rest.split_at_mut(6);
+        origin.copy_from_slice(&mac.0);
+        match group {
+            IpAddr::V4(_) => {
+                destination.copy_from_slice(&[0x01, 0x00, 0x5e, 0x00, 0x00, 0x12]);
+                kind.copy_from_slice(&[0x08, 0x00]);
+            }
+            IpAddr::V6(_) => {
+                destination.copy_from_slice(&[0x33, 0x33, 0x00, 0x00, 0x00, 0x12]);
+                kind.copy_from_slice(&[0x86, 0xdd]);
+            }
+        }
+        self.put(self.start, &header);
+        let start = self.start.saturating_sub(ETHERNET_LEN);
+        self.bytes.get(start..self.end).unwrap_or_default()
+    }
+
+    /// Writes `header` right before the byte at `end`.
+    fn put(&mut self, end: usize, header: &[u8]) {
+        let start = end.saturating_sub(header.len());
+        if let Some(room) = self.bytes.get_mut(start..end) {
+            room.copy_from_slice(header);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::net::{Ipv4Addr, Ipv6Addr};
+
+    use carp_proto::{GROUP_V4, Vhid, emit_ipv4, emit_ipv6};
+
+    use super::*;
+
+    /// CARP §1.3: the lengths and addresses of the frames.
+    #[test]
+    fn frames_are_those_of_the_specification() {
+        let mac = Vhid::new(1).unwrap().mac();
+        let style = HeaderStyle::default();
+        let advertisement = [0xaa; 36];
+        let mut frame = Frame::new();
+        assert!(frame.set_payload(&advertisement));
+
+        let (source, group) = (Ipv4Addr::new(192, 0, 2, 2), GROUP_V4);
+        let mut packet = [0; 56];
+        emit_ipv4(source, group, style, &advertisement, &mut packet);
+        let bytes = frame.multicast(mac, source.into(), style);
+        assert_eq!(
+            bytes[..14],
+            [1, 0, 0x5e, 0, 0, 0x12, 0, 0, 0x5e, 0, 1, 1, 8, 0]
+        );
+        assert_eq!(bytes[14..], packet);
+
+        let source: Ipv6Addr = "fe80::2".parse().unwrap();
+        let mut packet = [0; 76];
+        emit_ipv6(
+            source,
+            carp_proto::GROUP_V6,
+            style,
+            &advertisement,
+            &mut packet,
+        );
+        let bytes = frame.multicast(mac, source.into(), style);
+        assert_eq!(
+            bytes[..14],
+            [0x33, 0x33, 0, 0, 0, 0x12, 0, 0, 0x5e, 0, 1, 1, 0x86, 0xdd]
+        );
+        assert_eq!(bytes[14..], packet);
+
+        // A packet to a peer has other ends but the same payload.
+        let (one, other) = ([192, 0, 2, 2].into(), [192, 0, 2, 3].into());
+        let bytes = frame.packet(one, other, style);
+        assert_eq!((bytes.len(), &bytes[16..20]), (56, &[192, 0, 2, 3][..]));
+        assert_eq!(bytes[20..], advertisement);
+    }
+
+    #[test]
+    fn what_is_too_long_or_of_two_families_is_not_sent() {
+        let mut frame = Frame::new();
+        assert!(!frame.set_payload(&[0; vrrp::MAX_LEN + 1]));
+        assert!(frame.set_payload(&[0; vrrp::MAX_LEN]));
+        let bytes = frame.packet(
+            [192, 0, 2, 2].into(),
+            Ipv6Addr::LOCALHOST.into(),
+            HeaderStyle::default(),
+        );
+        assert!(bytes.is_empty());
+    }
+}

@@ -1,0 +1,334 @@
+//! What keeps interfaces and addresses as they should be while a driver runs.
+
+use core::net::IpAddr;
+use core::num::NonZeroU32;
+use core::pin::pin;
+use core::time::Duration;
+use std::sync::Arc;
+use std::vec::Vec;
+
+use carp_proto::{Interface, Vhid};
+use tokio::time::Instant;
+
+use super::card::Card;
+use super::message::LinkState;
+use super::network::Shared;
+use super::rtnl::Rtnl;
+use super::socket::{self, Sockets};
+use super::watch::{Change, Watch};
+use super::{LinuxError, LinuxEvent, Nic, macvlan, serve};
+use crate::io::{CommandError, Handle, SegmentId, clock};
+
+/// How often a lifetime is lengthened before it would run out.
+const REFRESHES: u32 = 4;
+/// How often the driver is asked whether it runs if nothing has a lifetime.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Addresses to be restored.
+type Lost = Vec<(Arc<Card>, Vhid, IpAddr)>;
+
+/// The driver has ended.
+struct Ended;
+
+pub(super) async fn keep(
+    shared: Arc<Shared>,
+    handle: Handle,
+    segments: Vec<(Nic, SegmentId)>,
+) -> Result<(), LinuxError> {
+    // Before all is looked at, so that no change is missed between.
+    let mut watch = Watch::open(shared.port)?;
+    let mut keeper = Keeper {
+        shared,
+        handle,
+        segments,
+        refreshed_at: clock::now(),
+        is_failing: false,
+    };
+    let mut going = keeper.begin().await;
+    let mut alarm = pin!(clock::alarm());
+    while going.is_ok() {
+        going = tokio::select! {
+            biased;
+            () = alarm.as_mut() => {
+                let asked_at = clock::now();
+                let going = keeper.refresh(asked_at).await;
+                alarm.as_mut().reset(asked_at + keeper.period());
+                going
+            }
+            changes = watch.changes() => keeper.on_changes(changes?).await,
+        };
+    }
+    Ok(())
+}
+
+struct Keeper {
+    shared: Arc<Shared>,
+    handle: Handle,
+    segments: Vec<(Nic, SegmentId)>,
+    refreshed_at: Instant,
+    /// Whether the last refresh failed, so that it is told once.
+    is_failing: bool,
+}
+
+impl Keeper {
+    /// Tells the driver about all interfaces, and looks at all addresses.
+    async fn begin(&mut self) -> Result<(), Ended> {
+        for (nic, segment) in self.segments.clone() {
+            self.set_interface(segment, nic.state()).await?;
+        }
+        self.on_changes([Change::Overrun].into()).await
+    }
+
+    // Lifetimes.
+
+    /// The shortest lifetime of the addresses.
+    fn lifetime(&self) -> Option<Duration> {
+        let shortest = |card: &Arc<Card>| {
+            let facts = card.facts();
+            facts.hosts.values().filter_map(|h| h.lifetime).min()
+        };
+        let seconds = self.shared.cards().iter().filter_map(shortest).min();
+        seconds.map(|seconds: NonZeroU32| Duration::from_secs(seconds.get().into()))
+    }
+
+    fn period(&self) -> Duration {
+        self.lifetime()
+            .map_or(IDLE, |lifetime| lifetime / REFRESHES)
+    }
+
+    /// Lengthens the lifetimes, if the driver answers. A driver that hangs so loses the
+    /// addresses.
+    async fn refresh(&mut self, asked_at: Instant) -> Result<(), Ended> {
+        self.handle.ping().await.map_err(|_| Ended)?;
+        let cards = self.shared.cards();
+        let refresh = move |rtnl: &mut Rtnl| serve::refresh(rtnl, &cards);
+        let result = self.shared.worker.run(refresh).await;
+        let took = clock::now().saturating_duration_since(self.refreshed_at);
+        if self.lifetime().is_some_and(|lifetime| took > lifetime) {
+            self.shared.teller.tell(LinuxEvent::Late { took });
+        }
+        self.refreshed_at = asked_at;
+        let was_failing = core::mem::replace(&mut self.is_failing, result.is_err());
+        if let (Err(error), false) = (result, was_failing) {
+            self.fail(error);
+        }
+        Ok(())
+    }
+
+    // Changes.
+
+    async fn on_changes(&mut self, changes: Vec<Change>) -> Result<(), Ended> {
+        let mut lost = Lost::new();
+        let mut is_overrun = false;
+        let mut is_dirty = false;
+        for change in changes {
+            match change {
+                Change::Link(link) => self.on_link(link, &mut lost).await?,
+                Change::LinkGone(index) => self.on_link_gone(index).await?,
+                Change::Address(place) => is_dirty |= self.concerns_us(place.device),
+                Change::AddressGone(place) => {
+                    is_dirty |= self.concerns_us(place.device);
+                    self.note_lost(place.device, place.address, &mut lost);
+                }
+                Change::Overrun => is_overrun = true,
+            }
+        }
+        if is_overrun {
+            self.look_at_links(&mut lost).await?;
+        }
+        if is_overrun || is_dirty {
+            self.look_at_addresses(&mut lost).await;
+        }
+        self.restore(lost).await
+    }
+
+    async fn look_at_links(&mut self, lost: &mut Lost) -> Result<(), Ended> {
+        let links = match self.shared.worker.run(serve::links).await {
+            Ok(links) => links,
+            Err(error) => {
+                self.fail(error);
+                return Ok(());
+            }
+        };
+        for card in self.shared.cards() {
+            let index = card.index();
+            if index != 0 && links.iter().all(|link| link.index != index) {
+                self.on_link_gone(index).await?;
+            }
+        }
+        for link in links {
+            self.on_link(link, lost).await?;
+        }
+        Ok(())
+    }
+
+    async fn look_at_addresses(&mut self, lost: &mut Lost) {
+        let cards = self.shared.cards();
+        let inspect = move |rtnl: &mut Rtnl| serve::inspect(rtnl, &cards);
+        match self.shared.worker.run(inspect).await {
+            Ok(findings) => {
+                for (interface, address) in findings.foreign {
+                    let event = LinuxEvent::Foreign { interface, address };
+                    self.shared.teller.tell(event);
+                }
+                lost.extend(findings.missing);
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    // Interfaces.
+
+    async fn on_link(&mut self, link: LinkState, lost: &mut Lost) -> Result<(), Ended> {
+        for card in self.shared.cards() {
+            if card.index() == link.index {
+                let before = card.facts().state;
+                card.facts().set_link(&link);
+                if before != link.state {
+                    self.tell_state(&card, link.state).await?;
+                }
+            } else if link.name == Some(card.name()) {
+                self.revive(&card, lost).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn on_link_gone(&mut self, index: u32) -> Result<(), Ended> {
+        for card in self.shared.cards() {
+            if card.index() == index {
+                {
+                    let mut facts = card.facts();
+                    facts.index = 0;
+                    facts.state = Interface::Down;
+                    facts.set_addresses(&[]);
+                }
+                let interface = card.name();
+                self.shared.teller.tell(LinuxEvent::Gone { interface });
+                self.tell_state(&card, Interface::Down).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes an interface of a known name for the one that is gone.
+    async fn revive(&mut self, card: &Arc<Card>, lost: &mut Lost) -> Result<(), Ended> {
+        let interface = card.name();
+        let same = card.clone();
+        let open = move |rtnl: &mut Rtnl| open_again(rtnl, &same);
+        if let Err(error) = self.shared.worker.run(open).await {
+            self.fail(error);
+            return Ok(());
+        }
+        self.shared.teller.tell(LinuxEvent::Back { interface });
+        self.look_at_addresses(lost).await;
+        let state = card.facts().state;
+        self.tell_state(card, state).await
+    }
+
+    async fn tell_state(&mut self, card: &Arc<Card>, state: Interface) -> Result<(), Ended> {
+        let interface = card.name();
+        self.shared
+            .teller
+            .tell(LinuxEvent::Link { interface, state });
+        for (nic, segment) in self.segments.clone() {
+            if Arc::ptr_eq(nic.card(), card) {
+                self.set_interface(segment, state).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn set_interface(&self, segment: SegmentId, state: Interface) -> Result<(), Ended> {
+        match self.handle.set_interface(segment, state).await {
+            Err(CommandError::Ended) => Err(Ended),
+            // One that is shutting down no longer cares.
+            _ => Ok(()),
+        }
+    }
+
+    // Addresses.
+
+    /// Whether an interface is one of ours, or on top of one.
+    fn concerns_us(&self, device: u32) -> bool {
+        self.shared.cards().iter().any(|card| {
+            let facts = card.facts();
+            let mut hosts = facts.hosts.values();
+            facts.index == device || hosts.any(|host| host.device(facts.index) == device)
+        })
+    }
+
+    /// Notes where an address that was removed is served, if it is.
+    fn note_lost(&self, device: u32, address: IpAddr, lost: &mut Lost) {
+        for card in self.shared.cards() {
+            let facts = card.facts();
+            for (vhid, host) in &facts.hosts {
+                let is_here = host.device(facts.index) == device;
+                if is_here && host.kept().any(|kept| kept == address) {
+                    lost.push((card.clone(), *vhid, address));
+                }
+            }
+        }
+    }
+
+    /// Restores what is still to be served.
+    async fn restore(&mut self, mut lost: Lost) -> Result<(), Ended> {
+        lost.retain(|(card, ..)| card.facts().state != Interface::Down);
+        if lost.is_empty() {
+            return Ok(());
+        }
+        // If this program was held up, another host may be the master by now. When the driver
+        // has answered it has read what its sockets held, and when it has answered again, its
+        // decisions are on their way.
+        for _ in 0..2 {
+            self.handle.ping().await.map_err(|_| Ended)?;
+        }
+        let mut done = Vec::new();
+        for (card, vhid, address) in lost {
+            let interface = card.name();
+            if done.contains(&(interface, address)) {
+                continue;
+            }
+            done.push((interface, address));
+            let restore = move |rtnl: &mut Rtnl| serve::restore(rtnl, &card, vhid, address);
+            match self.shared.worker.run(restore).await {
+                Ok(true) => {
+                    let event = LinuxEvent::Restored { interface, address };
+                    self.shared.teller.tell(event);
+                }
+                Ok(false) => {}
+                Err(error) => self.fail(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn fail(&self, error: LinuxError) {
+        let error = Arc::new(error);
+        self.shared.teller.tell(LinuxEvent::Failed { error });
+    }
+}
+
+/// Opens on a recreated interface what was open on the one before. Macvlans are made again when
+/// they are needed.
+fn open_again(rtnl: &mut Rtnl, card: &Card) -> Result<(), LinuxError> {
+    let name = card.name();
+    let link = macvlan::link(rtnl, name)?.ok_or(LinuxError::NoInterface { interface: name })?;
+    let (setup, has_packet) = {
+        let mut facts = card.facts();
+        facts.set_link(&link);
+        (facts.setup.clone(), facts.packet.is_some())
+    };
+    if let Some(setup) = setup {
+        card.offer(Sockets::open(&setup, name, link.index)?);
+    }
+    if has_packet {
+        let packet = socket::packet(name, link.index)?;
+        card.facts().packet = Some(Arc::new(packet));
+    }
+    let below = card.facts().below.is_some();
+    if below {
+        card.facts().below = Some(macvlan::Below::set(name)?);
+    }
+    Ok(())
+}
