@@ -9,7 +9,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use ha_core::carp_proto::vrrp::{AdverInterval, Priority};
+use ha_core::carp_proto::vrrp::{AdverInterval, Checksum, Priority, Vrrp};
 use ha_core::carp_proto::{
     AdvBase, AdvSkew, Dialect, FreeBsd, Key, OpenBsd, Settings, UCarp, UnknownLink, Vhid,
 };
@@ -123,16 +123,11 @@ pub(crate) enum Protocol {
         dialect: Dialect,
         passphrase: Passphrase,
     },
-    Vrrp(Vrrp),
-}
-
-/// Whose VRRP.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Vrrp {
-    /// RFC 9568, as keepalived.
-    Rfc,
-    /// FreeBSD 15 with `carpver 3`.
-    FreeBsd,
+    Vrrp {
+        rules: Vrrp,
+        /// What the checksum over IPv4 covers, if not what the rules say.
+        checksum: Option<Checksum>,
+    },
 }
 
 /// How good this host is, and how often it says so.
@@ -274,13 +269,13 @@ impl Rules {
     /// The rules of VRRP, if it is that.
     pub(crate) fn vrrp(self) -> Option<Vrrp> {
         match self {
-            Self::Vrrp => Some(Vrrp::Rfc),
-            Self::VrrpFreebsd => Some(Vrrp::FreeBsd),
+            Self::Vrrp => Some(Vrrp::Rfc9568),
+            Self::VrrpFreebsd => Some(Vrrp::FreeBsd15),
             _ => None,
         }
     }
 
-    /// The rules of CARP; VRRP has none, and FreeBSD's stand in.
+    /// The rules as the machine knows them; `dead_ratio` is for those of ucarp.
     pub(crate) fn dialect(self, dead_ratio: Option<NonZeroU8>) -> Dialect {
         match self {
             Self::Freebsd10 => Dialect::FreeBsd(FreeBsd::From10To13),
@@ -291,7 +286,9 @@ impl Rules {
                 ucarp.dead_ratio = dead_ratio.unwrap_or(ucarp.dead_ratio);
                 Dialect::UCarp(ucarp)
             }
-            Self::Freebsd | Self::Vrrp | Self::VrrpFreebsd => Dialect::default(),
+            Self::Freebsd => Dialect::FreeBsd(FreeBsd::From14),
+            Self::Vrrp => Dialect::Vrrp(Vrrp::Rfc9568),
+            Self::VrrpFreebsd => Dialect::Vrrp(Vrrp::FreeBsd15),
         }
     }
 }
@@ -362,20 +359,17 @@ impl Host {
     pub(crate) fn dialect(&self) -> Dialect {
         match &self.protocol {
             Protocol::Carp { dialect, .. } => *dialect,
-            Protocol::Vrrp(_) => Dialect::default(),
+            Protocol::Vrrp { rules, .. } => Dialect::Vrrp(*rules),
         }
     }
 
     fn check_pace(&self) -> Result<(), String> {
-        match (self.live.pace, &self.protocol) {
-            (Pace::Carp { .. }, Protocol::Carp { dialect, .. }) => self
-                .live
-                .settings()
-                .validate(*dialect)
-                .map_err(|error| error.to_string()),
-            (Pace::Vrrp { .. }, Protocol::Vrrp(_)) => Ok(()),
-            _ => Err("priority and interval are VRRP's, advbase and advskew CARP's".to_owned()),
+        let is_carp = matches!(self.live.pace, Pace::Carp { .. });
+        if is_carp != matches!(self.protocol, Protocol::Carp { .. }) {
+            return Err("priority and interval are VRRP's, advbase and advskew CARP's".to_owned());
         }
+        let settings = self.live.settings().validate(self.dialect());
+        settings.map_err(|error| error.to_string())
     }
 }
 
@@ -384,9 +378,15 @@ impl Live {
     pub(crate) fn settings(&self) -> Settings {
         let mut settings = Settings::default();
         settings.preempt = self.preempt;
-        if let Pace::Carp { advbase, advskew } = self.pace {
-            settings.advbase = advbase;
-            settings.advskew = advskew;
+        match self.pace {
+            Pace::Carp { advbase, advskew } => {
+                settings.advbase = advbase;
+                settings.advskew = advskew;
+            }
+            Pace::Vrrp { priority, interval } => {
+                settings.priority = priority;
+                settings.adver_interval = interval;
+            }
         }
         settings
     }

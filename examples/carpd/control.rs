@@ -206,7 +206,8 @@ pub(crate) async fn step_down(handle: &Handle) -> Result<(), String> {
     Ok(())
 }
 
-/// The status as a client reads it.
+/// The status as a client reads it. Of advbase and advskew, and of priority and interval, those
+/// of the protocol that the host does not speak mean nothing.
 pub(crate) fn document(status: &Status, names: &Names) -> Value {
     let reasons = status.reasons.iter();
     let segments = status.segments.iter();
@@ -241,6 +242,8 @@ fn one(host: &HostStatus, names: &Names) -> Value {
         "pending_effects": host.pending_effects,
         "advbase": host.settings.advbase.get(),
         "advskew": host.settings.advskew.get(),
+        "priority": host.settings.priority.get(),
+        "interval": host.settings.adver_interval.get(),
         "preempt": host.settings.preempt,
         "counter": format!("{:016x}", host.counter),
         "next_advertisement": until(host.next_advertisement),
@@ -254,4 +257,162 @@ fn stats(stats: &Stats) -> Map<String, Value> {
         .named()
         .map(|(name, count)| (name.to_owned(), count.into()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use core::net::IpAddr;
+
+    use ha_core::carp_proto::{Config, Family, Key, Vhid};
+    use ha_core::io::{Driver, Effects, Limits, Service, Setup, UdpTransport, async_trait};
+
+    use super::*;
+
+    struct Nothing;
+
+    #[async_trait]
+    impl Effects for Nothing {
+        async fn acquire(&mut self, _: &Service) -> io::Result<()> {
+            Ok(())
+        }
+
+        async fn release(&mut self, _: &Service) -> io::Result<()> {
+            Ok(())
+        }
+
+        async fn announce(&mut self, _: &Service, _: Family) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A driver with one master, and the names of it.
+    async fn master() -> (Handle, Arc<Names>) {
+        let mut driver = Driver::new(Limits::default());
+        let transport = UdpTransport::bind(&["127.0.0.1:0".parse().unwrap()], &[]).unwrap();
+        let segment = driver.add_segment(transport);
+        let shared: IpAddr = "192.0.2.1".parse().unwrap();
+        let config = Config::new(Vhid::new(1).unwrap());
+        let setup = Setup::new(config, Key::none(), &[shared], Nothing);
+        let host = driver.add(segment, setup).unwrap();
+        let handle = driver.handle();
+        tokio::spawn(driver.run());
+        let names = Arc::new(Names::default());
+        names.add_segment(segment, "eth0".to_owned());
+        names.add_host(host, "1@eth0".parse().unwrap());
+        handle.force(host, State::Master).await.unwrap();
+        (handle, names)
+    }
+
+    async fn ask(path: &Path, command: &str) -> Value {
+        let mut client = UnixStream::connect(path).await.unwrap();
+        client.write_all(command.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        client.read_to_string(&mut text).await.unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn clients_read_the_status_and_give_commands() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let (handle, names) = master().await;
+        let control = Control::open(&path, handle, names).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o660);
+
+        // With a command, with an empty line, and with nothing at all.
+        for command in ["status\n", "\n", ""] {
+            let status = ask(&path, command).await;
+            let host = &status["hosts"][0];
+            assert_eq!(host["interface"], "eth0");
+            assert_eq!(host["vhid"], 1);
+            assert_eq!(host["state"], "MASTER");
+            assert_eq!(host["addresses"], json!(["192.0.2.1"]));
+            assert_eq!(host["serving"], json!(["192.0.2.1"]));
+            assert_eq!(host["failed"], Value::Null);
+            assert_eq!(host["advbase"], 1);
+            assert_eq!(host["stats"]["opackets"], 1);
+            assert_eq!(host["counter"].as_str().unwrap().len(), 16);
+            assert_eq!(status["demotion"], 0);
+            assert_eq!(status["interfaces"][0]["name"], "eth0");
+        }
+        let status = ask(&path, "demote backup 20\n").await;
+        assert_eq!(status["demotion"], 20);
+        assert_eq!(
+            status["reasons"],
+            json!([{ "name": "backup", "amount": 20 }])
+        );
+        assert_eq!(ask(&path, "restore backup\n").await["demotion"], 0);
+        let error = &ask(&path, "stepdown 2@eth0\n").await["error"];
+        assert_eq!(error, "no host 2@eth0");
+        let status = ask(&path, "stepdown 1@eth0\n").await;
+        assert_eq!(status["hosts"][0]["state"], "BACKUP");
+        assert_eq!(
+            ask(&path, "stepdown\n").await["hosts"][0]["state"],
+            "BACKUP"
+        );
+
+        let error = ask(&path, "reboot\n").await["error"].clone();
+        assert!(error.as_str().unwrap().starts_with("unknown command"));
+        let error = ask(&path, "demote x y\n").await["error"].clone();
+        assert_eq!(error, "\"y\" is not a number");
+        let error = ask(&path, &"x".repeat(2 * MAX_COMMAND)).await["error"].clone();
+        assert_eq!(error, "a command has at most 256 bytes");
+        drop(control);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn clients_that_say_nothing_more_do_not_keep_others_out_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let (handle, names) = master().await;
+        let _control = Control::open(&path, handle, names).unwrap();
+        let mut idle = Vec::new();
+        for _ in 0..CLIENTS {
+            let mut client = UnixStream::connect(&path).await.unwrap();
+            client.write_all(b"sta").await.unwrap();
+            idle.push(client);
+        }
+        let began = Instant::now();
+        assert_eq!(ask(&path, "status\n").await["demotion"], 0);
+        assert!(began.elapsed() < 2 * PATIENCE);
+    }
+
+    #[tokio::test]
+    async fn only_a_socket_that_nobody_answers_on_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let (handle, names) = master().await;
+        let open = || Control::open(&path, handle.clone(), names.clone());
+
+        // Somebody's file.
+        fs::write(&path, "precious").unwrap();
+        assert_eq!(open().unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+        fs::remove_file(&path).unwrap();
+        // Left over.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let control = open().unwrap();
+        // In use.
+        assert_eq!(open().unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(ask(control.path(), "status\n").await["demotion"], 0);
+    }
+
+    #[test]
+    fn commands_are_lines_of_words() {
+        assert_eq!(parse(""), Ok(Command::Status));
+        assert_eq!(parse(" status "), Ok(Command::Status));
+        assert_eq!(
+            parse("demote a -5"),
+            Ok(Command::Demote("a".to_owned(), -5))
+        );
+        assert_eq!(parse("restore a"), Ok(Command::Restore("a".to_owned())));
+        assert_eq!(parse("stepdown"), Ok(Command::StepDown(None)));
+        let name = "7@eth1".parse().unwrap();
+        assert_eq!(parse("stepdown 7@eth1"), Ok(Command::StepDown(Some(name))));
+        for wrong in ["stepdown 0@eth0", "stepdown eth0", "demote a", "status now"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use ha_core::carp_proto::vrrp::Vrrp;
 use ha_core::carp_proto::{self, Interface as Link, InterfaceName};
 use ha_core::io::linux::{
     AddressOptions, EthernetSource, GroupOptions, Leftover, MacvlanOptions, Multicast, Network,
@@ -16,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{info, warn};
 
-use super::config::{Config, Host, HostName, Protocol, Vrrp};
+use super::config::{Config, Host, HostName, Protocol};
 use super::control::Control;
 use super::effects::Serving;
 use super::log::Names;
@@ -299,11 +300,19 @@ fn setup(
     host: &Host,
     serving: impl ha_core::io::Effects + 'static,
 ) -> Setup {
-    let key = match &host.protocol {
-        Protocol::Carp { passphrase, .. } => passphrase.key(),
-        Protocol::Vrrp(_) => carp_proto::Key::none(),
-    };
-    Setup::new(machine, key, &host.live.ips(), serving)
+    let addresses = host.live.ips();
+    match &host.protocol {
+        Protocol::Carp { passphrase, .. } => {
+            Setup::new(machine, passphrase.key(), &addresses, serving)
+        }
+        Protocol::Vrrp { checksum, .. } => {
+            let setup = Setup::vrrp(machine, &addresses, serving);
+            match checksum {
+                Some(checksum) => setup.with_checksum(*checksum),
+                None => setup,
+            }
+        }
+    }
 }
 
 fn transport_options(reach: &Reach) -> Result<TransportOptions, String> {
@@ -332,7 +341,7 @@ fn transport_options(reach: &Reach) -> Result<TransportOptions, String> {
 fn ethernet_source(virtual_mac: bool, protocol: Option<Vrrp>) -> EthernetSource {
     match (virtual_mac, protocol) {
         (false, _) => EthernetSource::Interface,
-        (true, Some(Vrrp::Rfc)) => EthernetSource::Rfc9568,
+        (true, Some(Vrrp::Rfc9568)) => EthernetSource::Rfc9568,
         (true, _) => EthernetSource::Virtual,
     }
 }

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use ha_core::carp_proto::vrrp::{AdverInterval, Priority};
+use ha_core::carp_proto::vrrp::{AdverInterval, Checksum, Priority, Vrrp};
 use ha_core::carp_proto::{AdvBase, AdvSkew, InterfaceName, UnknownLink, Vhid};
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
@@ -150,6 +150,7 @@ struct RawHost {
     deadratio: Option<NonZeroU8>,
     priority: Option<u8>,
     interval: Option<u16>,
+    pseudo_header: Option<bool>,
     preempt: Option<bool>,
     #[serde(default = "yes")]
     multicast: bool,
@@ -197,7 +198,7 @@ impl RawHost {
         let vhid = Vhid::new(self.vhid).map_err(|error| text(&error))?;
         let (protocol, pace) = match self.rules.vrrp() {
             None => (self.carp()?, self.carp_pace()?),
-            Some(vrrp) => (self.vrrp(vrrp)?, self.vrrp_pace()?),
+            Some(rules) => (self.vrrp(rules)?, self.vrrp_pace()?),
         };
         let addresses = self
             .addresses
@@ -243,6 +244,7 @@ impl RawHost {
     fn carp(&self) -> Result<Protocol, String> {
         refuse("VRRP", "priority", self.priority.is_some())?;
         refuse("VRRP", "interval", self.interval.is_some())?;
+        refuse("VRRP", "pseudo_header", self.pseudo_header.is_some())?;
         refuse(
             "ucarp",
             "deadratio",
@@ -272,13 +274,17 @@ impl RawHost {
         })
     }
 
-    fn vrrp(&self, vrrp: super::config::Vrrp) -> Result<Protocol, String> {
+    fn vrrp(&self, rules: Vrrp) -> Result<Protocol, String> {
         refuse("CARP", "advbase", self.advbase.is_some())?;
         refuse("CARP", "advskew", self.advskew.is_some())?;
         refuse("ucarp", "deadratio", self.deadratio.is_some())?;
         let has_secret = self.passphrase.is_some() || self.passphrase_file.is_some();
         refuse("CARP", "passphrase", has_secret)?;
-        Ok(Protocol::Vrrp(vrrp))
+        let checksum = self.pseudo_header.map(|with| match with {
+            true => Checksum::WithPseudoHeader,
+            false => Checksum::WithoutPseudoHeader,
+        });
+        Ok(Protocol::Vrrp { rules, checksum })
     }
 
     fn vrrp_pace(&self) -> Result<Pace, String> {
@@ -295,5 +301,301 @@ fn refuse(whose: &str, key: &str, is_given: bool) -> Result<(), String> {
     match is_given {
         false => Ok(()),
         true => Err(format!("{key} is for {whose} alone")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ha_core::carp_proto::{Dialect, FreeBsd, OpenBsd, UnknownLink};
+
+    use super::*;
+
+    /// A host with `more` in it.
+    fn with(more: &str) -> String {
+        format!(
+            "[[host]]\ninterface = \"eth0\"\nvhid = 1\naddresses = [\"192.0.2.1/24\"]\n{more}\n"
+        )
+    }
+
+    fn host(more: &str) -> Host {
+        let mut config = parse(&with(more)).unwrap();
+        config.hosts.pop_first().unwrap().1
+    }
+
+    #[test]
+    fn the_sample_is_right_and_shows_every_setting() {
+        let sample = include_str!("carpd.toml");
+        parse(sample).unwrap();
+        // With all that is commented out, but for what excludes something else.
+        let settings = sample.lines().filter_map(|line| line.strip_prefix("#= "));
+        let all: Vec<_> = settings.collect();
+        for key in [
+            "control",
+            "name",
+            "virtual_mac",
+            "source",
+            "unknown_link",
+            "ignore_carrier",
+            "interface",
+            "vhid",
+            "addresses",
+            "passphrase",
+            "passphrase_file",
+            "rules",
+            "advbase",
+            "advskew",
+            "deadratio",
+            "priority",
+            "interval",
+            "pseudo_header",
+            "preempt",
+            "multicast",
+            "peers",
+            "macvlan",
+            "expire",
+            "set_address",
+            "hold_link",
+            "up",
+            "down",
+            "script_timeout",
+            "down_at_start",
+            "xparam",
+        ] {
+            let is_shown = sample.lines().any(|line| {
+                let line = line.strip_prefix("#= ").unwrap_or(line);
+                line.strip_prefix(key)
+                    .is_some_and(|rest| rest.starts_with(" = "))
+            });
+            assert!(is_shown, "{key}");
+        }
+        for line in all {
+            let interface = format!("[[interface]]\nname = \"eth0\"\n{line}");
+            let somewhere = [line.to_owned(), interface, with(line)].iter().any(|text| {
+                let error = parse(text).err().unwrap_or_default();
+                !error.contains("unknown field") && !error.contains("invalid")
+            });
+            assert!(somewhere, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_host_needs_little() {
+        let config = parse(&with("passphrase = \"secret\"")).unwrap();
+        assert_eq!(config.interfaces["eth0"], Interface::default());
+        let host = &config.hosts.values().next().unwrap();
+        assert_eq!(host.dialect(), Dialect::FreeBsd(FreeBsd::From14));
+        assert_eq!(host.live.addresses, ["192.0.2.1/24".parse().unwrap()]);
+        assert!(host.expire && host.set_address && host.hold_link && host.live.multicast);
+        assert!(!host.macvlan && !host.live.preempt && host.live.peers.is_empty());
+        assert_eq!(host.live.scripts, Scripts::default());
+        assert_eq!(parse(""), Ok(Config::default()));
+    }
+
+    #[test]
+    fn rules_have_names() {
+        for (name, dialect) in [
+            ("freebsd", Dialect::FreeBsd(FreeBsd::From14)),
+            ("freebsd10", Dialect::FreeBsd(FreeBsd::From10To13)),
+            ("openbsd", Dialect::OpenBsd(OpenBsd::Since2025)),
+            ("openbsd-old", Dialect::OpenBsd(OpenBsd::Before2025)),
+        ] {
+            let host = host(&format!("rules = \"{name}\"\npassphrase = \"x\""));
+            assert_eq!(host.dialect(), dialect);
+        }
+        let ucarp = host("rules = \"ucarp\"\npassphrase = \"x\"\ndeadratio = 5");
+        let Dialect::UCarp(rules) = ucarp.dialect() else {
+            panic!("not ucarp");
+        };
+        assert_eq!(rules.dead_ratio.get(), 5);
+
+        let rfc = host("rules = \"vrrp\"\npriority = 200\ninterval = 10");
+        assert_eq!(rfc.dialect(), Dialect::Vrrp(Vrrp::Rfc9568));
+        let settings = rfc.live.settings();
+        assert_eq!(
+            (settings.priority.get(), settings.adver_interval.get()),
+            (200, 10)
+        );
+        assert!(settings.preempt);
+        let freebsd = host("rules = \"vrrp-freebsd\"\npseudo_header = false");
+        assert_eq!(freebsd.dialect(), Dialect::Vrrp(Vrrp::FreeBsd15));
+        assert!(!freebsd.live.preempt);
+        let Protocol::Vrrp { checksum, .. } = freebsd.protocol else {
+            panic!("not VRRP");
+        };
+        assert_eq!(checksum, Some(Checksum::WithoutPseudoHeader));
+    }
+
+    #[test]
+    fn an_interface_has_settings_of_its_own() {
+        let text = "[[interface]]\nname = \"eth0\"\nvirtual_mac = false\n\
+            source = [\"192.0.2.2\", \"fe80::2\"]\nunknown_link = \"down\"\nignore_carrier = true";
+        let interface = parse(text).unwrap().interfaces.remove("eth0").unwrap();
+        assert!(!interface.virtual_mac && interface.ignore_carrier);
+        assert_eq!(interface.unknown_link, UnknownLink::Down);
+        assert_eq!(interface.sources.len(), 2);
+    }
+
+    #[test]
+    fn each_mistake_is_named_where_it_is() {
+        let secret = "passphrase = \"x\"\n";
+        for (more, error) in [
+            (
+                "",
+                "host 1@eth0: passphrase or passphrase_file is missing (\"\" is none)",
+            ),
+            (
+                "advskew = 0\nvihd = 2",
+                "line 6: unknown field `vihd`, expected one of",
+            ),
+            (
+                "advbase = 256\n",
+                "line 5: invalid value: integer `256`, expected u8",
+            ),
+            (
+                "advskew = 255\n",
+                "host 1@eth0: advskew 255 is outside 0..=254",
+            ),
+            (
+                "advbase = 0\n",
+                "host 1@eth0: advbase 0 where FreeBSD's rules want 1 to 255",
+            ),
+            (
+                "rules = \"linux\"",
+                "line 5: unknown variant `linux`, expected one of",
+            ),
+            ("priority = 5", "host 1@eth0: priority is for VRRP alone"),
+            ("deadratio = 5", "host 1@eth0: deadratio is for ucarp alone"),
+            (
+                "rules = \"vrrp\"\nadvskew = 5",
+                "host 1@eth0: advskew is for CARP alone",
+            ),
+            (
+                "rules = \"vrrp\"",
+                "host 1@eth0: passphrase is for CARP alone",
+            ),
+            (
+                "multicast = false",
+                "host 1@eth0: without multicast it needs peers",
+            ),
+            (
+                "peers = [\"224.0.0.18\"]",
+                "host 1@eth0: the peer 224.0.0.18 is a multicast address",
+            ),
+            ("peers = [\"here\"]", "line 5: invalid IP address syntax"),
+            (
+                "passphrase_file = \"y\"",
+                "host 1@eth0: both passphrase and passphrase_file are given",
+            ),
+            (
+                "script_timeout = 0",
+                "host 1@eth0: script_timeout of 0ns is outside 1..=300 s",
+            ),
+            (
+                "script_timeout = 301",
+                "host 1@eth0: script_timeout of 301s is outside 1..=300 s",
+            ),
+            (
+                "set_address = false",
+                "host 1@eth0: nobody sets its addresses: there is no up script",
+            ),
+            ("vhid = 2", "line 5: duplicate key"),
+        ] {
+            // What is wanted is missing in the first case.
+            let rest = if more.is_empty() { "" } else { secret };
+            let found = parse(&with(&format!("{more}\n{rest}"))).unwrap_err();
+            assert!(found.starts_with(error), "{more}: {found}");
+        }
+        for (address, error) in [
+            (
+                "192.0.2.1/0",
+                "the prefix length of \"192.0.2.1/0\" is outside 1..=32",
+            ),
+            (
+                "2001:db8::1/129",
+                "the prefix length of \"2001:db8::1/129\" is outside 1..=128",
+            ),
+            ("192.0.2", "\"192.0.2\" is not an address"),
+            ("ff02::12", "ff02::12 cannot be shared"),
+            ("0.0.0.0", "0.0.0.0 cannot be shared"),
+        ] {
+            let text = with(secret).replace("192.0.2.1/24", address);
+            assert_eq!(parse(&text).unwrap_err(), format!("host 1@eth0: {error}"));
+        }
+        let twice = with(secret).repeat(2);
+        assert_eq!(
+            parse(&twice).unwrap_err(),
+            "host 1@eth0 is configured twice"
+        );
+        let shared = format!(
+            "{}{}",
+            with(secret),
+            with(secret).replace("vhid = 1", "vhid = 2")
+        );
+        assert_eq!(
+            parse(&shared).unwrap_err(),
+            "host 2@eth0: 192.0.2.1 is an address of host 1@eth0 already"
+        );
+        let none = with(secret).replace("\"192.0.2.1/24\"", "");
+        assert_eq!(
+            parse(&none).unwrap_err(),
+            "host 1@eth0: it has no addresses"
+        );
+        let interface = "[[interface]]\nname = \"eth0\"\n";
+        assert_eq!(
+            parse(&interface.repeat(2)).unwrap_err(),
+            "an interface is configured twice"
+        );
+        let sources = format!("{interface}source = [\"192.0.2.2\", \"192.0.2.3\"]");
+        assert_eq!(
+            parse(&sources).unwrap_err(),
+            "interface eth0: more than one IPv4 source"
+        );
+        assert!(parse("[[host]]").unwrap_err().contains("missing field"));
+    }
+
+    #[test]
+    fn no_error_shows_a_passphrase() {
+        for (text, error) in [
+            (
+                "passphrase = 31415926",
+                "line 5: the passphrase is not a string but of type integer",
+            ),
+            ("passphrase = \"31415926", "line 5: "),
+            (
+                "passphrase = \"3141592631415926314159263141592631415926\"",
+                "host 1@eth0: the passphrase has 40 bytes",
+            ),
+        ] {
+            let found = parse(&with(text)).unwrap_err();
+            assert!(found.starts_with(error), "{found}");
+            assert!(!found.contains("31415926"), "{found}");
+        }
+        let config = parse(&with("passphrase = \"31415926\"")).unwrap();
+        assert!(!format!("{config:?}").contains("31415926"));
+    }
+
+    #[test]
+    fn files_are_read_with_limits_and_errors_name_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("carpd.toml");
+        let error = load(&path).unwrap_err();
+        assert!(error.contains("carpd.toml") && error.contains("No such file"));
+        fs::write(&path, [0xff, 0xfe]).unwrap();
+        assert!(load(&path).unwrap_err().ends_with("it is not UTF-8"));
+        fs::write(&path, "x = ").unwrap();
+        assert!(load(&path).unwrap_err().contains("carpd.toml: line 1: "));
+        fs::write(&path, vec![b' '; 1 << 20 | 1]).unwrap();
+        assert!(load(&path).unwrap_err().contains("more than 1048576 bytes"));
+
+        let file = folder.path().join("passphrase");
+        fs::write(&file, "first line\r\nsecond").unwrap();
+        fs::write(&path, with(&format!("passphrase_file = {file:?}"))).unwrap();
+        let host = load(&path).unwrap().hosts.pop_first().unwrap().1;
+        let Protocol::Carp { passphrase, .. } = host.protocol else {
+            panic!("not CARP");
+        };
+        assert_eq!(passphrase, Passphrase::new(b"first line").unwrap());
+        fs::write(&file, [b'x'; 600]).unwrap();
+        assert!(load(&path).unwrap_err().contains("512 bytes"));
     }
 }

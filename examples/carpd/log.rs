@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ha_core::carp_proto::{Event as Protocol, Vhid};
+use ha_core::carp_proto::{Event as Protocol, Said, Vhid};
 use ha_core::io::linux::{LinuxEvent, LinuxEvents};
 use ha_core::io::{EventKind, Events, HostId, SegmentId};
 use tracing::{debug, info, warn};
@@ -151,7 +151,11 @@ fn protocol(host: &str, event: &Protocol) {
             reason,
             cause: Some(cause),
         } => {
-            let (source, said) = (cause.source, cause.advertisement.advertisement());
+            let source = cause.source;
+            let said = match cause.said() {
+                Said::Carp(said) => said.to_string(),
+                Said::Vrrp(said) => said.to_string(),
+            };
             info!(%host, %from, %to, %reason, %source, advertisement = %said, "{event}");
         }
         Protocol::Refused { .. } => warn!(%host, "{event}"),

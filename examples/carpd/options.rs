@@ -65,17 +65,17 @@ pub(crate) enum LogFormat {
 #[command(next_help_heading = "Options of ucarp")]
 pub(crate) struct Ucarp {
     /// The network interface; it has to be given
-    #[arg(short, long, value_name = "IF", required = true)]
+    #[arg(short, long, value_name = "IF", required_unless_present = "config")]
     interface: String,
     /// The source address of advertisements
-    #[arg(short, long, value_name = "ADDR", required = true)]
+    #[arg(short, long, value_name = "ADDR", required_unless_present = "config")]
     srcip: Ipv4Addr,
     /// The id of the group, 1 to 255
-    #[arg(short, long, value_name = "ID", required = true, value_parser = number::<1, 255>)]
+    #[arg(short, long, value_name = "ID", required_unless_present = "config", value_parser = number::<1, 255>)]
     vhid: u8,
     /// The passphrase, at most 19 bytes; every user of this machine can see it in the list
     /// of processes, so prefer --passfile
-    #[arg(short, long, value_name = "PASS", required_unless_present = "passfile")]
+    #[arg(short, long, value_name = "PASS", required_unless_present_any = ["passfile", "config"])]
     pass: Option<String>,
     /// A file whose first line is the passphrase
     #[arg(short = 'o', long, value_name = "FILE", conflicts_with = "pass")]
@@ -87,7 +87,7 @@ pub(crate) struct Ucarp {
     #[arg(short, long)]
     neutral: bool,
     /// The shared address, with a prefix length if carpd is to set it with one
-    #[arg(short, long, value_name = "ADDR[/LEN]", required = true)]
+    #[arg(short, long, value_name = "ADDR[/LEN]", required_unless_present = "config")]
     addr: Shared,
     /// Seconds between advertisements, 0 to 255
     #[arg(short = 'b', long, value_name = "SECONDS", default_value = "1", value_parser = number::<0, 255>)]
@@ -250,5 +250,266 @@ impl Ucarp {
                 },
             },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ha_core::carp_proto::{Dialect, UCarp};
+
+    use super::*;
+
+    const LEAST: [&str; 10] = [
+        "-i",
+        "eth0",
+        "-s",
+        "192.0.2.2",
+        "-v",
+        "1",
+        "-p",
+        "secret",
+        "-a",
+        "192.0.2.1",
+    ];
+
+    fn options(arguments: &[&str]) -> Result<Options, String> {
+        let program = ["carpd"].iter().chain(arguments);
+        Options::try_parse_from(program).map_err(|error| error.to_string())
+    }
+
+    fn load(more: &[&str]) -> Result<Config, String> {
+        options(&[&LEAST, more].concat())?.load()
+    }
+
+    /// The only host of a configuration by the options of ucarp.
+    fn host(more: &[&str]) -> Host {
+        let config = load(more).unwrap();
+        let (name, host) = config.hosts.into_iter().next().unwrap();
+        assert_eq!(name.to_string(), "1@eth0");
+        host
+    }
+
+    fn interface(more: &[&str]) -> Interface {
+        load(more).unwrap().interfaces.remove("eth0").unwrap()
+    }
+
+    /// What is said about options that are refused.
+    fn refusal(more: &[&str]) -> String {
+        load(more).unwrap_err()
+    }
+
+    #[test]
+    fn the_least_options_mean_what_they_mean_to_ucarp() {
+        let host = host(&[]);
+        let Protocol::Carp {
+            dialect,
+            passphrase,
+        } = &host.protocol
+        else {
+            panic!("not CARP");
+        };
+        assert_eq!(*dialect, Dialect::UCarp(UCarp::default()));
+        assert_eq!(*passphrase, Passphrase::new(b"secret").unwrap());
+        assert_eq!(host.live.addresses, ["192.0.2.1/32".parse().unwrap()]);
+        assert_eq!(
+            host.live.pace,
+            Pace::Carp {
+                advbase: AdvBase::new(1),
+                advskew: AdvSkew::new(0).unwrap()
+            }
+        );
+        assert!(!host.live.preempt);
+        assert!(host.set_address && host.live.scripts.down_at_start);
+        let interface = interface(&[]);
+        assert_eq!(interface.sources, ["192.0.2.2".parse::<IpAddr>().unwrap()]);
+        assert!(!interface.ignore_carrier && !interface.broadcast);
+    }
+
+    #[test]
+    fn long_options_are_the_same() {
+        let long = [
+            "--interface=eth0",
+            "--srcip=192.0.2.2",
+            "--vhid=1",
+            "--pass=secret",
+            "--addr=192.0.2.1",
+            "--preempt",
+            "--neutral",
+            "--advbase=2",
+            "--advskew=3",
+            "--deadratio=4",
+            "--shutdown",
+            "--xparam=x",
+            "--upscript=/up",
+            "--downscript=/down",
+            "--ignoreifstate",
+        ];
+        let short = [
+            "-i",
+            "eth0",
+            "-s",
+            "192.0.2.2",
+            "-v",
+            "1",
+            "-p",
+            "secret",
+            "-a",
+            "192.0.2.1",
+            "-P",
+            "-n",
+            "-b",
+            "2",
+            "-k",
+            "3",
+            "-r",
+            "4",
+            "-z",
+            "-x",
+            "x",
+            "-u",
+            "/up",
+            "-d",
+            "/down",
+            "-S",
+        ];
+        let long = options(&long).unwrap().load().unwrap();
+        assert_eq!(long, options(&short).unwrap().load().unwrap());
+        let host = long.hosts.values().next().unwrap();
+        let Dialect::UCarp(rules) = host.dialect() else {
+            panic!("not ucarp");
+        };
+        assert_eq!(rules.dead_ratio.get(), 4);
+        let settings = host.live.settings();
+        assert_eq!((settings.advbase.get(), settings.advskew.get()), (2, 3));
+        assert!(settings.preempt);
+        let scripts = Scripts {
+            up: Some("/up".into()),
+            down: Some("/down".into()),
+            xparam: Some("x".to_owned()),
+            down_at_start: false,
+            ..Scripts::default()
+        };
+        assert_eq!(host.live.scripts, scripts);
+        assert!(long.interfaces["eth0"].ignore_carrier);
+    }
+
+    #[test]
+    fn whoever_has_an_up_script_sets_the_address_by_it() {
+        assert!(!host(&["-u", "/up"]).set_address);
+        assert!(host(&["-u", "/up", "--set-address"]).set_address);
+        assert!(host(&["-d", "/down"]).set_address);
+        assert!(!host(&["-u", "/up", "-N"]).set_address);
+        assert!(refusal(&["-N"]).contains("nobody sets its addresses"));
+        assert!(refusal(&["-N", "--set-address"]).contains("cannot be used with"));
+        assert_eq!(
+            host(&["--script-timeout", "30"])
+                .live
+                .scripts
+                .timeout
+                .as_secs(),
+            30
+        );
+    }
+
+    #[test]
+    fn numbers_are_refused_where_ucarp_takes_them_modulo_256() {
+        for (option, value, range) in [
+            ("-b", "256", "0..=255"),
+            ("-b", "-1", "0..=255"),
+            ("-b", "1.5", "0..=255"),
+            ("-b", "010", "0..=255"),
+            ("-k", "255", "0..=254"),
+            ("-k", "300", "0..=254"),
+            ("-r", "0", "1..=255"),
+            ("--script-timeout", "0", "1..=255"),
+            ("--realtime", "100", "1..=99"),
+        ] {
+            let refusal = refusal(&[&format!("{option}={value}")]);
+            assert!(refusal.contains(range), "{option} {value}: {refusal}");
+        }
+        for vhid in ["0", "256"] {
+            let mut arguments = LEAST;
+            arguments[5] = vhid;
+            assert!(options(&arguments).unwrap_err().contains("1..=255"));
+        }
+        assert!(refusal(&["-b", "0"]).contains("either to be positive"));
+        assert!(load(&["-b", "0", "-k", "1"]).is_ok());
+    }
+
+    #[test]
+    fn addresses_have_to_be_of_ipv4_and_whole() {
+        for address in ["192.0.2", "2001:db8::1", "192.0.2.1/33", "224.0.0.1"] {
+            let mut arguments = LEAST;
+            arguments[9] = address;
+            let refused = options(&arguments).and_then(|options| options.load());
+            assert!(refused.is_err(), "{address}");
+        }
+        let mut arguments = LEAST;
+        arguments[9] = "192.0.2.1/24";
+        assert!(options(&arguments).unwrap().load().is_ok());
+        arguments[3] = "192.0.2";
+        assert!(options(&arguments).is_err());
+    }
+
+    #[test]
+    fn a_passphrase_comes_from_one_place_and_is_not_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("passphrase");
+        std::fs::write(&path, "from a file\nand more\n").unwrap();
+        let file = path.to_str().unwrap();
+        let without = [&LEAST[..6], &LEAST[8..]].concat();
+
+        let from_file = options(&[&without, &["-o", file][..]].concat()).unwrap();
+        assert!(!from_file.shows_passphrase());
+        let config = from_file.load().unwrap();
+        let Protocol::Carp { passphrase, .. } = &config.hosts.values().next().unwrap().protocol
+        else {
+            panic!("not CARP");
+        };
+        assert_eq!(*passphrase, Passphrase::new(b"from a file").unwrap());
+
+        assert!(options(&LEAST).unwrap().shows_passphrase());
+        assert!(options(&without).unwrap_err().contains("--pass"));
+        assert!(refusal(&["-o", file]).contains("cannot be used with"));
+        let long = [&without, &["-p", "12345678901234567890"][..]].concat();
+        let error = options(&long).unwrap().load().unwrap_err();
+        assert_eq!(
+            error,
+            "the passphrase has 20 bytes, and peers take 19 at most"
+        );
+        let empty = [&without, &["-p", ""][..]].concat();
+        let error = options(&empty).unwrap().load().unwrap_err();
+        assert_eq!(error, "host 1@eth0: ucarp takes no empty passphrase");
+    }
+
+    #[test]
+    fn packets_go_where_they_are_told_to() {
+        assert!(interface(&["-M"]).broadcast);
+        let group = interface(&["--mcast", "239.1.2.3"]).group;
+        assert_eq!(group, Some("239.1.2.3".parse().unwrap()));
+        assert!(refusal(&["--mcast", "192.0.2.9"]).contains("not a multicast address"));
+    }
+
+    #[test]
+    fn what_surrounds_it_is_understood() {
+        let all = [&LEAST[..], &["-B", "-f", "local0", "-D"]].concat();
+        let all = options(&all).unwrap();
+        assert_eq!(all.background(), Some("local0"));
+        assert_eq!(all.filter(), Some("debug"));
+        let detached = [&LEAST[..], &["-B", "--detached"]].concat();
+        assert_eq!(options(&detached).unwrap().background(), None);
+        assert_eq!(options(&LEAST).unwrap().background(), None);
+        let control = load(&["--control", "/run/x"]).unwrap().control;
+        assert_eq!(control, Some("/run/x".into()));
+    }
+
+    #[test]
+    fn a_file_and_the_options_of_ucarp_exclude_each_other() {
+        assert!(options(&["--config", "x", "-i", "eth0"]).is_err());
+        assert!(options(&["--config", "x", "-P"]).is_err());
+        assert!(options(&["--config", "x"]).is_ok());
+        assert!(options(&["-P"]).is_err());
+        assert!(options(&[]).is_err());
+        assert!(options(&["--check"]).unwrap().load().is_err());
     }
 }

@@ -4,6 +4,7 @@
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 
+use ha_core::carp_proto::vrrp::Vrrp;
 use ha_core::carp_proto::{Family, Vhid};
 
 use super::config::{Config, Host, HostName, Interface, Protocol};
@@ -94,7 +95,7 @@ pub(crate) struct Reach {
 pub(crate) struct Group {
     pub(crate) multicast: bool,
     pub(crate) peers: Vec<IpAddr>,
-    pub(crate) protocol: Option<super::config::Vrrp>,
+    pub(crate) protocol: Option<Vrrp>,
 }
 
 impl Reach {
@@ -114,7 +115,7 @@ impl Reach {
         let groups = hosts.map(|(name, host)| {
             let protocol = match host.protocol {
                 Protocol::Carp { .. } => None,
-                Protocol::Vrrp(vrrp) => Some(vrrp),
+                Protocol::Vrrp { rules, .. } => Some(rules),
             };
             let group = Group {
                 multicast: host.live.multicast,

@@ -332,7 +332,7 @@ mod tests {
     }
 
     /// Runs a script, and gives what it printed as well.
-    async fn outcome(text: &str, limit: Duration) -> (Outcome, Vec<String>) {
+    async fn run_script(text: &str, limit: Duration) -> (Outcome, Vec<String>) {
         let folder = tempfile::tempdir().unwrap();
         let script = script(&folder, text);
         let call = Call {
@@ -347,7 +347,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_script_gets_its_arguments_and_its_output_is_kept() {
-        let (outcome, lines) = outcome("echo $# $1 $2 $3; echo oops >&2; exit 3", 5 * SECOND).await;
+        let (outcome, lines) =
+            run_script("echo $# $1 $2 $3; echo oops >&2; exit 3", 5 * SECOND).await;
         assert!(matches!(outcome, Outcome::Ended(status) if status.code() == Some(3)));
         assert_eq!(lines.len(), 2);
         assert!(lines.contains(&"3 eth0 192.0.2.1 x".to_owned()));
@@ -360,7 +361,7 @@ mod tests {
         let pid = folder.path().join("pid");
         let text = format!("sleep 60 & echo $! > {}; wait", pid.display());
         let began = Instant::now();
-        let (outcome, _) = outcome(&text, SECOND / 2).await;
+        let (outcome, _) = run_script(&text, SECOND / 2).await;
         assert!(matches!(outcome, Outcome::Killed));
         assert!(began.elapsed() < 10 * SECOND);
         let pid = fs::read_to_string(pid).unwrap();
@@ -379,7 +380,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_script_leaves_in_the_background_does_not_hold_it_up() {
         let began = Instant::now();
-        let (outcome, lines) = outcome("sleep 3 & echo done", 20 * SECOND).await;
+        let (outcome, lines) = run_script("sleep 3 & echo done", 20 * SECOND).await;
         assert!(matches!(outcome, Outcome::Ended(status) if status.success()));
         assert_eq!(lines, ["done"]);
         assert!(began.elapsed() < 2 * SECOND);
@@ -389,15 +390,15 @@ mod tests {
     async fn output_without_end_is_read_and_left_out() {
         let text = "i=0; while [ $i -lt 5000 ]; do echo line $i; i=$((i+1)); done; \
             head -c 100000 /dev/zero | tr '\\0' x";
-        let (outcome, lines) = outcome(text, 20 * SECOND).await;
+        let (outcome, lines) = run_script(text, 20 * SECOND).await;
         assert!(matches!(outcome, Outcome::Ended(status) if status.success()));
         assert_eq!(lines.len(), MAX_LINES + 1);
         assert_eq!(lines[0], "line 0");
         assert!(lines[MAX_LINES].contains("left out"));
 
-        let (_, long) = outcome("head -c 5000 /dev/zero | tr '\\0' x", SECOND).await;
-        assert!(lines.iter().all(|line| line.len() <= 2 * MAX_LINE));
-        assert_eq!(lines.iter().map(String::len).sum::<usize>(), 5000);
+        let (_, long) = run_script("head -c 5000 /dev/zero | tr '\\0' x", SECOND).await;
+        assert!(long.iter().all(|line| line.len() <= 2 * MAX_LINE));
+        assert_eq!(long.iter().map(String::len).sum::<usize>(), 5000);
     }
 
     #[tokio::test]
