@@ -24,6 +24,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use cable::{
+    Lab, Node, Plan, SHARED_V4, SHARED_V6, Side, addresses, block_on, eth0, event, is_state, until,
+    vhid,
+};
 use ha_core::carp_proto::{
     Family, GROUP_V4, GROUP_V6, HeaderStyle, IPV4_PACKET_LEN, IPV6_PACKET_LEN, Interface, State,
     emit_ipv4, emit_ipv6,
@@ -32,10 +36,6 @@ use ha_core::io::Transport;
 use ha_core::io::linux::{
     AddressOptions, Capability, EthernetSource, Leftover, LinuxError, LinuxEvent, MacvlanOptions,
     Multicast, Network, TransportOptions,
-};
-use cable::{
-    Lab, Node, Plan, SHARED_V4, SHARED_V6, Side, addresses, block_on, eth0, event, is_state, until,
-    vhid,
 };
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 

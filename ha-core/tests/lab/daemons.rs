@@ -54,11 +54,13 @@ impl Host {
         }
     }
 
-    /// One that speaks VRRPv3.
+    /// One that speaks VRRPv3, with the checksum as keepalived wants it.
     pub(crate) fn vrrp(priority: u8, centiseconds: u16) -> Self {
         Self {
             rules: "vrrp",
-            more: format!("priority = {priority}\ninterval = {centiseconds}\n"),
+            more: format!(
+                "priority = {priority}\ninterval = {centiseconds}\npseudo_header = true\n"
+            ),
             ..Self::new(0)
         }
     }
