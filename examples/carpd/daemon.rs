@@ -208,6 +208,7 @@ impl Daemon {
         );
 
         let setup = setup(self.machine(name, host, nic), host, serving);
+        self.names.begin_host(name.clone());
         let id = self.handle.add(*segment, setup).await;
         let id = id.map_err(|error| error.to_string())?;
         self.names.add_host(id, name.clone());
