@@ -163,17 +163,20 @@ fn wrap(
     }
 }
 
-/// The way of a VRRP packet into the machine, and of everything out of it.
-fn route(host: &mut VirtualHost<Duration>, now: Duration, source: IpAddr, payload: &[u8]) {
+/// The way of a VRRP packet into the machine.
+fn route(
+    host: &mut VirtualHost<Duration>,
+    now: Duration,
+    rules: Vrrp,
+    source: IpAddr,
+    payload: &[u8],
+) {
     let groups = [Group {
         vhid: vhid(),
         v4: true,
         v6: true,
         ttl: AcceptTtl::Direct,
     }];
-    let Dialect::Vrrp(rules) = host.config().dialect else {
-        panic!("a machine of CARP");
-    };
     let local = vrrp::Local {
         vrrp: &groups,
         rules,
@@ -208,7 +211,7 @@ fn no_packet_and_no_timer_of_vrrp_allocates() {
                 };
                 let (mut buffer, ends) = ([0; 64], Ends::to_group(source));
                 let packet = said.emit(&[source], &ends, rules.style(), &mut buffer);
-                route(&mut host, now, source, packet.unwrap());
+                route(&mut host, now, rules, source, packet.unwrap());
                 for _ in 0..4 {
                     now = host.poll_timeout().unwrap();
                     host.handle_timeout(now);
