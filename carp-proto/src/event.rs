@@ -50,7 +50,8 @@ pub enum Input {
     /// The host's demotion level is now this; repeat it to make a master advertise at once.
     Demotion(i32),
     /// The operator wants this state; INIT is ignored, as in the kernels. A host that
-    /// preempts takes the role back as soon as it hears a worse master.
+    /// preempts takes the role back as soon as it hears a worse master; by the RFC's rules of
+    /// VRRP, after its own dead time.
     Force(State),
     /// The operator changed these.
     Settings(Settings),

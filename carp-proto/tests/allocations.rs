@@ -12,11 +12,12 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 use std::alloc::System;
 
+use carp_proto::vrrp::{self, Ends, Priority, Vrrp};
 use carp_proto::{
     ADVERTISEMENT_LEN, AcceptTtl, AddressCount, Authenticator, CheckOrder, Config, Datagram,
     Dialect, Family, FreeBsd, GROUP_V4, GROUP_V6, Group, HeaderStyle, IPV4_PACKET_LEN,
     IPV6_PACKET_LEN, Input, Interface, Key, Local, OpenBsd, Output, Received, SendResult, State,
-    Stats, UCarp, VirtualHost, check, emit_ipv4, emit_ipv6,
+    Stats, TTL, UCarp, VirtualHost, check, emit_ipv4, emit_ipv6,
 };
 use common::{saying, vhid};
 
@@ -159,6 +160,75 @@ fn wrap(
             emit_ipv6(source, GROUP_V6, style, bytes, &mut out);
             (out, IPV6_PACKET_LEN)
         }
+    }
+}
+
+/// The way of a VRRP packet into the machine.
+fn route(
+    host: &mut VirtualHost<Duration>,
+    now: Duration,
+    rules: Vrrp,
+    source: IpAddr,
+    payload: &[u8],
+) {
+    let groups = [Group {
+        vhid: vhid(),
+        v4: true,
+        v6: true,
+        ttl: AcceptTtl::Direct,
+    }];
+    let local = vrrp::Local {
+        vrrp: &groups,
+        rules,
+        checksum: rules.style().checksum,
+        ..vrrp::Local::default()
+    };
+    let datagram = Datagram {
+        source,
+        destination: Family::of(source).group(),
+        ttl: TTL,
+        payload,
+    };
+    let heard = vrrp::check(&datagram, &local).unwrap();
+    host.handle(now, Input::Advertisement(Received::new(heard, source)));
+}
+
+#[test]
+fn no_packet_and_no_timer_of_vrrp_allocates() {
+    let sources: [IpAddr; 2] = ["192.0.2.9".parse().unwrap(), "fe80::9".parse().unwrap()];
+    for rules in [Vrrp::FreeBsd15, Vrrp::Rfc9568] {
+        let config = Config::vrrp(vhid(), rules);
+        let mut host = VirtualHost::<Duration>::new(config).unwrap();
+        let (mut sent, mut masters) = (0, 0);
+        let count = allocations(|| {
+            let mut now = Duration::from_secs(1);
+            host.handle(now, Input::Addresses(AddressCount { v4: 1, v6: 2 }));
+            for (round, source) in sources.into_iter().cycle().take(200).enumerate() {
+                let said = vrrp::Advertisement {
+                    vrid: vhid(),
+                    priority: Priority::from_wire([200, 100, 50, 0, 255][round % 5]),
+                    interval: config.settings.adver_interval,
+                };
+                let (mut buffer, ends) = ([0; 64], Ends::to_group(source));
+                let packet = said.emit(&[source], &ends, rules.style(), &mut buffer);
+                route(&mut host, now, rules, source, packet.unwrap());
+                for _ in 0..4 {
+                    now = host.poll_timeout().unwrap();
+                    host.handle_timeout(now);
+                    while let Some(output) = host.poll_output() {
+                        if let Output::Transmit(transmit) = black_box(output) {
+                            host.handle(now, Input::Sent(transmit.family, SendResult::Ok));
+                            sent += 1;
+                        }
+                    }
+                    masters += u32::from(host.state() == State::Master);
+                }
+            }
+            host.handle(now, Input::Shutdown);
+            while host.poll_output().is_some() {}
+        });
+        assert_eq!(count, 0, "{rules:?}");
+        assert!(sent > 100 && masters > 50, "{sent} sent, {masters} times");
     }
 }
 

@@ -391,6 +391,14 @@ impl Live {
         settings
     }
 
+    /// The addresses with the lengths of their prefixes.
+    pub(crate) fn prefixes(&self) -> Vec<(IpAddr, u8)> {
+        let addresses = self.addresses.iter();
+        addresses
+            .map(|shared| (shared.address, shared.prefix_len))
+            .collect()
+    }
+
     /// The addresses without their prefixes.
     pub(crate) fn ips(&self) -> Vec<IpAddr> {
         self.addresses.iter().map(|shared| shared.address).collect()

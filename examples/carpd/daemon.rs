@@ -9,11 +9,11 @@ use std::sync::Arc;
 use ha_core::carp_proto::vrrp::Vrrp;
 use ha_core::carp_proto::{self, Interface as Link, InterfaceName};
 use ha_core::io::linux::{
-    AddressOptions, EthernetSource, GroupOptions, Leftover, MacvlanOptions, Multicast, Network,
-    Nic, RawTransport, TransportOptions,
+    AddressOptions, Addresses, EthernetSource, GroupOptions, Leftover, MacvlanOptions, Multicast,
+    Network, Nic, RawTransport, TransportOptions,
 };
 use ha_core::io::{Handle, HostId, SegmentId, Setup, increasing_from_clock};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{info, warn};
 
@@ -49,6 +49,7 @@ pub(crate) struct Daemon {
 #[derive(Debug)]
 struct Running {
     id: HostId,
+    addresses: Arc<Mutex<Addresses>>,
     wish: Arc<Wish>,
     settled: Settled,
 }
@@ -189,7 +190,7 @@ impl Daemon {
         let (nic, segment) = self.segments.get(&name.interface).ok_or_else(missing)?;
         let host = self.config.hosts.get(name).ok_or_else(missing)?;
         let addresses = nic.effects(name.vhid, address_options(host)).await;
-        let addresses = addresses.map_err(|error| error.to_string())?;
+        let addresses = Arc::new(Mutex::new(addresses.map_err(|error| error.to_string())?));
 
         let scripts = host.live.scripts.clone();
         let at_start = match scripts.down_at_start {
@@ -199,13 +200,24 @@ impl Daemon {
         let (wish, worker) = Wish::new(name.clone(), scripts, at_start);
         let (settled, wish) = (wish.settled(), Arc::new(wish));
         self.workers.spawn(worker);
-        let serving = Serving::new(name.clone(), addresses, wish.clone(), host.set_address);
+        let serving = Serving::new(
+            name.clone(),
+            addresses.clone(),
+            wish.clone(),
+            host.set_address,
+        );
 
         let setup = setup(self.machine(name, host, nic), host, serving);
+        self.names.begin_host(name.clone());
         let id = self.handle.add(*segment, setup).await;
         let id = id.map_err(|error| error.to_string())?;
         self.names.add_host(id, name.clone());
-        let running = Running { id, wish, settled };
+        let running = Running {
+            id,
+            addresses,
+            wish,
+            settled,
+        };
         self.hosts.insert(name.clone(), running);
         info!(host = %name, "added");
         Ok(())
@@ -239,6 +251,12 @@ impl Daemon {
         running.wish.set_scripts(live.scripts.clone());
         let settings = self.handle.set_settings(running.id, live.settings());
         settings.await.map_err(fail)?;
+        let prefixes = running
+            .addresses
+            .lock()
+            .await
+            .set_prefixes(&live.prefixes());
+        prefixes.map_err(|error| error.to_string())?;
         let addresses = live.ips();
         let addresses = self.handle.set_addresses(running.id, &addresses);
         addresses.await.map_err(fail)?;
@@ -358,10 +376,7 @@ fn group_options(group: &Group, virtual_mac: bool) -> GroupOptions {
 
 fn address_options(host: &Host) -> AddressOptions {
     let mut options = AddressOptions::default();
-    let addresses = host.live.addresses.iter();
-    options.prefixes = addresses
-        .map(|shared| (shared.address, shared.prefix_len))
-        .collect();
+    options.prefixes = host.live.prefixes();
     if !host.expire {
         options.lifetime = None;
     }

@@ -34,10 +34,15 @@ pub(crate) struct Serving<A> {
 }
 
 impl<A: Effects + 'static> Serving<A> {
-    pub(crate) fn new(name: HostName, addresses: A, wish: Arc<Wish>, set_address: bool) -> Self {
+    pub(crate) fn new(
+        name: HostName,
+        addresses: Arc<Mutex<A>>,
+        wish: Arc<Wish>,
+        set_address: bool,
+    ) -> Self {
         Self {
             name,
-            addresses: Arc::new(Mutex::new(addresses)),
+            addresses,
             wish,
             set_address,
             announcements: [None, None],

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ha_core::carp_proto::{Event as Protocol, Said, Vhid};
+use ha_core::carp_proto::{Discard, Event as Protocol, Said, Vhid};
 use ha_core::io::linux::{LinuxEvent, LinuxEvents};
-use ha_core::io::{EventKind, Events, HostId, SegmentId};
+use ha_core::io::{Effect, EventKind, Events, HostId, SegmentId};
 use tracing::{debug, info, warn};
 
 use super::config::HostName;
@@ -15,6 +15,8 @@ use super::config::HostName;
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     hosts: Mutex<BTreeMap<HostId, HostName>>,
+    /// The host that is just being added, and whose identity is not known yet.
+    adding: Mutex<Option<HostName>>,
     segments: Mutex<BTreeMap<SegmentId, String>>,
 }
 
@@ -23,6 +25,11 @@ fn lock<T>(names: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Names {
+    /// Says which host is to have the next identity.
+    pub(crate) fn begin_host(&self, name: HostName) {
+        *lock(&self.adding) = Some(name);
+    }
+
     pub(crate) fn add_host(&self, id: HostId, name: HostName) {
         lock(&self.hosts).insert(id, name);
     }
@@ -45,10 +52,14 @@ impl Names {
         name.unwrap_or_else(|| format!("segment {id}"))
     }
 
-    /// The name of a host; one that is just being added has none yet.
+    /// The name of a host.
     pub(crate) fn host(&self, id: HostId, vhid: Vhid) -> String {
-        let name = lock(&self.hosts).get(&id).map(HostName::to_string);
-        name.unwrap_or_else(|| format!("vhid {vhid}"))
+        let known = lock(&self.hosts).get(&id).cloned();
+        let adding = || lock(&self.adding).clone().filter(|name| name.vhid == vhid);
+        match known.or_else(adding) {
+            Some(name) => name.to_string(),
+            None => format!("vhid {vhid}"),
+        }
     }
 
     pub(crate) fn find_host(&self, name: &HostName) -> Option<HostId> {
@@ -100,7 +111,11 @@ fn tell(kind: &EventKind, names: &Names) {
             took,
         } => {
             let host = names.host(*host, *vhid);
-            info!(%host, ?took, "{effect} done");
+            match effect {
+                // Announcements are repeated.
+                Effect::Announce(_) => debug!(%host, ?took, "{effect} done"),
+                _ => info!(%host, ?took, "{effect} done"),
+            }
         }
         EventKind::Failed {
             host,
@@ -126,7 +141,11 @@ fn tell(kind: &EventKind, names: &Names) {
             discard,
         } => {
             let interface = names.segment(*segment);
-            warn!(%interface, %source, reason = %discard, "packet discarded");
+            match discard {
+                // Others may have groups of their own there.
+                Discard::BadVhid { .. } => debug!(%interface, %source, "{discard}"),
+                _ => warn!(%interface, %source, reason = %discard, "packet discarded"),
+            }
         }
         EventKind::NotReceived { segment, error } => {
             let interface = names.segment(*segment);

@@ -47,8 +47,31 @@
 //! | `Source` | note it | note it | note it |
 //! | `Shutdown` | undo the demotions, end | to INIT "shutdown", undo the demotions, end | the same, release; improved: bow out |
 //!
+//! VRRP (CARP §5.7, RFC 9568) shares this table but for what is heard, and for what [`Vrrp`] says.
+//! "Wait" means: arm that family's master-down timer, by the interval that was heard.
+//!
+//! | `Advertisement` | INIT | BACKUP | MASTER |
+//! |---|---|---|---|
+//! | of the other protocol | counted, refused | counted, refused | counted, refused |
+//! | any, as the owner (255) | - | - | note a rival |
+//! | RFC: from the own source | refused | refused | refused |
+//! | RFC: priority 0 | - | wait for Skew_Time alone; improved: that of somebody else is refused | transmit, arm again |
+//! | RFC: higher priority | - | wait | to BACKUP "more frequent advertisement received", wait, release |
+//! | RFC: equal priority | - | wait | the same from a higher address; else note a rival, transmit, arm again |
+//! | RFC: lower priority | - | preempting: nothing; else wait | note a rival, transmit, arm again |
+//! | FreeBSD: higher, or faster | note the interval | wait; preempting, if slower: become MASTER | to BACKUP, wait, release |
+//! | FreeBSD: equal | note the interval | wait | note a rival |
+//! | FreeBSD: lower, or slower | note the interval | wait; preempting: become MASTER "preempting a slower master" | note a rival |
+//! | FreeBSD: priority 0 | as lower; improved: nothing | as lower; improved: as the RFC | as lower; improved: note that a rival is gone |
+//!
+//! By the RFC, the owner becomes MASTER "owner of the addresses" where others become BACKUP; a
+//! change of the address list never costs the state; and `Shutdown` and `Force(BACKUP)` transmit
+//! priority 0, improved: twice. There is nothing to forget after a change of addresses.
+//!
 //! "Become MASTER" is: transmit, acquire, announce, arm the advertise timer (FreeBSD:
 //! transmit, announce, acquire).
+//!
+//! [`Vrrp`]: crate::vrrp::Vrrp
 
 #![warn(clippy::wildcard_enum_match_arm)]
 

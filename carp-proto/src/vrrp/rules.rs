@@ -131,10 +131,11 @@ impl Vrrp {
     }
 
     fn active_interval(self, ours: &Advertisement, heard: Option<u16>) -> u16 {
-        heard.unwrap_or(match self {
-            Self::FreeBsd15 => ASSUMED,
-            Self::Rfc9568 => ours.interval.get(),
-        })
+        match (heard, self) {
+            (Some(heard), _) => heard,
+            (None, Self::FreeBsd15) => ASSUMED,
+            (None, Self::Rfc9568) => ours.interval.get(),
+        }
     }
 
     /// What a MASTER makes of `heard`.

@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use carp_proto::{Dialect, Family, MacAddr, Vhid};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::HostId;
 use super::clock;
+use super::{CommandError, HostId};
 
 /// How long an effect that failed is left alone.
 const RETRY: Duration = Duration::from_secs(1);
@@ -223,6 +223,15 @@ impl Pending {
 
 /// An order to the task that owns the effects of a virtual host.
 #[derive(Debug)]
+pub(super) enum Order {
+    /// To do something.
+    Do(Job),
+    /// To drop the effects, and to tell when that is done.
+    End(oneshot::Sender<Result<(), CommandError>>),
+}
+
+/// An effect to be done.
+#[derive(Debug)]
 pub(super) struct Job {
     pub(super) effect: Effect,
     pub(super) service: Service,
@@ -251,7 +260,7 @@ pub(super) enum Outcome {
 pub(super) async fn work(
     host: HostId,
     mut effects: Box<dyn Effects>,
-    mut jobs: mpsc::Receiver<Job>,
+    mut orders: mpsc::Receiver<Order>,
     reports: mpsc::UnboundedSender<Report>,
     limit: Duration,
 ) {
@@ -260,7 +269,16 @@ pub(super) async fn work(
         reports,
         busy: false,
     };
-    while let Some(Job { effect, service }) = jobs.recv().await {
+    while let Some(order) = orders.recv().await {
+        let Job { effect, service } = match order {
+            Order::Do(job) => job,
+            Order::End(reply) => {
+                drop(effects);
+                // Whoever asked may be gone.
+                let _ = reply.send(Ok(()));
+                return;
+            }
+        };
         sentinel.busy = true;
         let began = clock::now();
         let run = async {

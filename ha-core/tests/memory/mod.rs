@@ -90,15 +90,12 @@ impl Network {
     /// When `port` sent, and what.
     pub(crate) fn sent(&self, port: usize) -> Vec<(Instant, Said)> {
         let said = |(at, bytes): &(Instant, Vec<u8>)| {
-            let [_, vhid, advskew, _, _, advbase, ..] = bytes[..] else {
-                panic!("too short: {bytes:?}");
-            };
             (
                 *at,
                 Said {
-                    vhid,
-                    advbase,
-                    advskew,
+                    vhid: bytes[1],
+                    advbase: bytes[5],
+                    advskew: bytes[2],
                 },
             )
         };

@@ -652,13 +652,11 @@ impl Engine {
             .iter()
             .find_map(|(&index, host)| is_gone(host).then_some(index))
         {
-            let Some(mut host) = self.hosts.remove(&index) else {
+            let Some(host) = self.hosts.remove(&index) else {
                 return;
             };
             self.refresh_groups(host.segment);
-            if let Some(reply) = host.leaving.take() {
-                let _ = reply.send(Ok(()));
-            }
+            host.end();
         }
     }
 

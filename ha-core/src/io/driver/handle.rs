@@ -141,7 +141,8 @@ impl Handle {
     }
 
     /// Removes a virtual host: a master releases its addresses, and then bows out, so that a
-    /// backup takes over at once. Returns when that is done; the others go on meanwhile.
+    /// backup takes over at once. Returns when that is done and the effects are dropped; the
+    /// others go on meanwhile.
     ///
     /// A release that fails is tried again until it succeeds, and so long this does not
     /// return; the bow-out is sent after the first attempt all the same.

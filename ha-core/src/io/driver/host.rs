@@ -13,7 +13,7 @@ use carp_proto::{
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::super::effects::{Effect, Effects, Job, Pending, Service};
+use super::super::effects::{Effect, Effects, Job, Order, Pending, Service};
 use super::super::transport::Transport;
 use super::gate::Gate;
 use super::handle::Reply;
@@ -32,7 +32,7 @@ pub(super) struct Host {
     pub(super) addresses: Arc<[IpAddr]>,
     pub(super) pending: Pending,
     /// To the task that owns the effects; none before it runs and after it panicked.
-    pub(super) jobs: Option<mpsc::Sender<Job>>,
+    pub(super) jobs: Option<mpsc::Sender<Order>>,
     /// Until that task owns them.
     pub(super) effects: Option<Box<dyn Effects>>,
     /// Whom to tell when the host has left, if it was asked to.
@@ -89,6 +89,22 @@ impl Host {
         !self.pending.is_idle() || !self.farewells.is_empty()
     }
 
+    /// Has the effects dropped, and tells whoever had the host removed.
+    pub(super) fn end(self) {
+        let Some(reply) = self.leaving else {
+            return;
+        };
+        let unsent = match self.jobs {
+            // Nothing is under way, so there is room.
+            Some(jobs) => jobs.try_send(Order::End(reply)).err(),
+            None => Some(mpsc::error::TrySendError::Closed(Order::End(reply))),
+        };
+        if let Some(Order::End(reply)) = unsent.map(mpsc::error::TrySendError::into_inner) {
+            // The task is gone, and the effects with it.
+            let _ = reply.send(Ok(()));
+        }
+    }
+
     /// What the segment has to know of it.
     pub(super) fn group(&self) -> Group {
         let AddressCount { v4, v6 } = AddressCount::of(&self.addresses);
@@ -134,7 +150,7 @@ impl Host {
         };
         self.ordered = self.addresses.clone();
         let handed = match &self.jobs {
-            Some(jobs) => jobs.try_send(Job { effect, service }).is_ok(),
+            Some(jobs) => jobs.try_send(Order::Do(Job { effect, service })).is_ok(),
             None => false,
         };
         if handed {

@@ -1,6 +1,7 @@
 //! The protocol that a virtual host speaks, and how its advertisements get on the wire.
 
 use core::net::IpAddr;
+use std::boxed::Box;
 use std::io;
 
 use carp_proto::vrrp::{self, Ends, Style, Vrrp};
@@ -25,8 +26,14 @@ pub(super) enum Means {
 
 /// How a host speaks.
 pub(super) enum Protocol {
-    Carp { auth: Authenticator, ttl: AcceptTtl },
-    Vrrp { rules: Vrrp, style: Style },
+    Carp {
+        auth: Box<Authenticator>,
+        ttl: AcceptTtl,
+    },
+    Vrrp {
+        rules: Vrrp,
+        style: Style,
+    },
 }
 
 impl Protocol {
@@ -53,10 +60,13 @@ impl Protocol {
                     ttl,
                 },
                 _,
-            ) => Ok(Self::Carp {
-                auth: Authenticator::new(key, vhid, addresses).with_link_local(*link_local),
-                ttl: *ttl,
-            }),
+            ) => {
+                let auth = Authenticator::new(key, vhid, addresses).with_link_local(*link_local);
+                Ok(Self::Carp {
+                    auth: Box::new(auth),
+                    ttl: *ttl,
+                })
+            }
         }
     }
 

@@ -53,18 +53,8 @@ impl Addresses {
         vhid: Vhid,
         options: AddressOptions,
     ) -> Result<Self, LinuxError> {
-        let mut prefixes = BTreeMap::new();
-        for (address, prefix) in &options.prefixes {
-            if *prefix > bits(*address) {
-                return Err(LinuxError::Prefix {
-                    address: *address,
-                    prefix: *prefix,
-                });
-            }
-            prefixes.insert(*address, *prefix);
-        }
         let host = HostFacts {
-            prefixes,
+            prefixes: checked(&options.prefixes)?,
             lifetime: options.lifetime,
             macvlan: None,
             macvlan_options: options.macvlan,
@@ -72,6 +62,8 @@ impl Addresses {
             is_leaving: false,
             foreign: BTreeSet::new(),
         };
+        // Those that were dropped a moment ago are forgotten before this is done.
+        shared.worker.run(|_| Ok(())).await?;
         if card.facts().hosts.contains_key(&vhid) {
             return Err(LinuxError::Taken {
                 interface: card.name(),
@@ -97,6 +89,19 @@ impl Addresses {
             });
         }
         Ok(addresses)
+    }
+
+    /// Chooses how long the prefixes of these addresses are when they are added next.
+    ///
+    /// # Errors
+    ///
+    /// [`LinuxError::Prefix`].
+    pub fn set_prefixes(&mut self, prefixes: &[(IpAddr, u8)]) -> Result<(), LinuxError> {
+        let prefixes = checked(prefixes)?;
+        if let Some(host) = self.card.facts().hosts.get_mut(&self.vhid) {
+            host.prefixes.extend(prefixes);
+        }
+        Ok(())
     }
 
     /// Takes note at once of what was decided, though doing it may have to wait.
@@ -140,6 +145,16 @@ impl Drop for Addresses {
         self.shared
             .worker
             .post(move |rtnl| serve::forget(rtnl, &card, vhid));
+    }
+}
+
+fn checked(prefixes: &[(IpAddr, u8)]) -> Result<BTreeMap<IpAddr, u8>, LinuxError> {
+    let long = prefixes
+        .iter()
+        .find(|(address, prefix)| *prefix > bits(*address));
+    match long {
+        Some(&(address, prefix)) => Err(LinuxError::Prefix { address, prefix }),
+        None => Ok(prefixes.iter().copied().collect()),
     }
 }
 
