@@ -102,7 +102,7 @@ fn ucarp_crashes_and_we_take_over_until_it_is_back() {
     lab.await_takeover(2, SHARED, LIMIT);
 
     // Nobody else takes away what ucarp left behind.
-    lab.node(1).namespace().ip("addr del 192.0.2.1/24 dev eth0");
+    lab.node(1).clear(SHARED);
     lab.plug(1);
     let _ucarp = Ucarp::new(0).start(&lab, 1);
     ours.await_state("BACKUP", LIMIT);

@@ -92,6 +92,16 @@ impl Node {
         self.addresses().iter().any(|own| own == address)
     }
 
+    /// Takes an IPv4 address away that a killed daemon may have left, and that may expire by
+    /// itself meanwhile.
+    pub(crate) fn clear(&self, address: &str) {
+        if self.has(address) {
+            let _ = self
+                .namespace
+                .try_ip(&format!("addr del {address}/24 dev eth0"));
+        }
+    }
+
     /// What it believes to be the MAC address of a neighbour.
     pub(crate) fn neighbour(&self, address: &str) -> Option<Mac> {
         let entries = self.json(&format!("-j neigh show {address}"));

@@ -168,11 +168,7 @@ impl Rig {
         if leave == Leave::Crash {
             self.lab.plug(1);
         }
-        if self.lab.node(1).has(SHARED) {
-            let interface = self.lab.node(1).namespace();
-            // It may be about to expire.
-            let _ = interface.try_ip(&format!("addr del {SHARED}/24 dev eth0"));
-        }
+        self.lab.node(1).clear(SHARED);
         let back = Instant::now();
         self.better = Some(self.group.start(&self.lab, 1, self.options));
         self.prober.await_answer(1, back, LIMIT);
