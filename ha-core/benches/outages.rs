@@ -32,7 +32,7 @@ use lab::outage::{Figures, Group, ROWS, Rig, Row};
 /// The groups whose roles must stay as they are, and how long.
 const STABLE: [Group; 4] = [
     Group::Carp,
-    Group::FastCarp(25, 26),
+    Group::FastCarp(20, 21),
     Group::FastCarp(1, 2),
     Group::Vrrp(1),
 ];
