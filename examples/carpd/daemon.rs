@@ -291,6 +291,8 @@ impl Daemon {
         self.control = None;
         let ended = self.handle.shutdown().await;
         for running in self.hosts.values_mut() {
+            // As the driver wished, unless it crashed.
+            running.wish.up_for(&[]);
             running.settled.wait().await;
         }
         drop(self.hosts);
