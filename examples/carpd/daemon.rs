@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{info, warn};
 
-use super::config::{Config, Host, HostName, Protocol};
+use super::config::{Config, Host, HostName, Interface, Protocol};
 use super::control::Control;
 use super::effects::Serving;
 use super::log::Names;
@@ -144,7 +144,7 @@ impl Daemon {
                     nic.map_err(|error| fail(&error))?
                 }
             };
-            let transport = nic.transport(transport_options(&reach)?).await;
+            let transport = nic.transport(transport_options(&reach)).await;
             transports.push((name.clone(), nic, transport.map_err(|error| fail(&error))?));
         }
         Ok(transports)
@@ -291,6 +291,8 @@ impl Daemon {
         self.control = None;
         let ended = self.handle.shutdown().await;
         for running in self.hosts.values_mut() {
+            // As the driver wished, unless it crashed.
+            running.wish.up_for(&[]);
             running.settled.wait().await;
         }
         drop(self.hosts);
@@ -333,12 +335,10 @@ fn setup(
     }
 }
 
-fn transport_options(reach: &Reach) -> Result<TransportOptions, String> {
+fn transport_options(reach: &Reach) -> TransportOptions {
     let interface = &reach.interface;
-    if interface.broadcast || interface.group.is_some() {
-        return Err("broadcasts and other multicast groups are not supported".to_owned());
-    }
     let mut options = TransportOptions::default();
+    options.group_v4 = interface.group.unwrap_or(options.group_v4);
     options.families.clone_from(&reach.families);
     for source in &interface.sources {
         match source {
@@ -346,31 +346,32 @@ fn transport_options(reach: &Reach) -> Result<TransportOptions, String> {
             core::net::IpAddr::V6(source) => options.source_v6 = Some(*source),
         }
     }
-    let virtual_mac = interface.virtual_mac;
-    options.group.ethernet_source = ethernet_source(virtual_mac, None);
-    options.groups = reach
-        .groups
-        .iter()
-        .map(|(vhid, group)| (*vhid, group_options(group, virtual_mac)))
+    let plain = Group {
+        multicast: true,
+        peers: Vec::new(),
+        protocol: None,
+    };
+    options.group = group_options(interface, &plain);
+    let groups = reach.groups.iter();
+    options.groups = groups
+        .map(|(vhid, group)| (*vhid, group_options(interface, group)))
         .collect();
-    Ok(options)
+    options
 }
 
-fn ethernet_source(virtual_mac: bool, protocol: Option<Vrrp>) -> EthernetSource {
-    match (virtual_mac, protocol) {
+fn group_options(interface: &Interface, group: &Group) -> GroupOptions {
+    let mut options = GroupOptions::default();
+    options.multicast = match (group.multicast, interface.broadcast) {
+        (false, _) => Multicast::Off,
+        (true, true) => Multicast::Broadcast,
+        (true, false) => Multicast::On,
+    };
+    options.peers.clone_from(&group.peers);
+    options.ethernet_source = match (interface.virtual_mac, group.protocol) {
         (false, _) => EthernetSource::Interface,
         (true, Some(Vrrp::Rfc9568)) => EthernetSource::Rfc9568,
         (true, _) => EthernetSource::Virtual,
-    }
-}
-
-fn group_options(group: &Group, virtual_mac: bool) -> GroupOptions {
-    let mut options = GroupOptions::default();
-    if !group.multicast {
-        options.multicast = Multicast::Off;
-    }
-    options.peers.clone_from(&group.peers);
-    options.ethernet_source = ethernet_source(virtual_mac, group.protocol);
+    };
     options
 }
 

@@ -57,24 +57,27 @@ impl Frame {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// Writes IP and Ethernet header of a packet to the group of the family of `source`.
-    pub(super) fn multicast(&mut self, mac: MacAddr, source: IpAddr, style: HeaderStyle) -> &[u8] {
-        let group = carp_proto::Family::of(source).group();
-        self.packet(source, group, style);
+    /// Writes IP and Ethernet header of a packet, each from the first address of its pair to
+    /// the second.
+    pub(super) fn ethernet(
+        &mut self,
+        macs: (MacAddr, MacAddr),
+        ends: (IpAddr, IpAddr),
+        style: HeaderStyle,
+    ) -> &[u8] {
+        let (source, to) = ends;
+        self.packet(source, to, style);
+        let (MacAddr(origin), MacAddr(destination)) = macs;
+        let kind: [u8; 2] = match to {
+            IpAddr::V4(_) => [0x08, 0x00],
+            IpAddr::V6(_) => [0x86, 0xdd],
+        };
         let mut header = [0; ETHERNET_LEN];
-        let (destination, rest) = header.split_at_mut(6);
-        let (origin, kind) = rest.split_at_mut(6);
-        origin.copy_from_slice(&mac.0);
-        match group {
-            IpAddr::V4(_) => {
-                destination.copy_from_slice(&[0x01, 0x00, 0x5e, 0x00, 0x00, 0x12]);
-                kind.copy_from_slice(&[0x08, 0x00]);
-            }
-            IpAddr::V6(_) => {
-                destination.copy_from_slice(&[0x33, 0x33, 0x00, 0x00, 0x00, 0x12]);
-                kind.copy_from_slice(&[0x86, 0xdd]);
-            }
-        }
+        let (macs, place) = header.split_at_mut(12);
+        let (first, second) = macs.split_at_mut(6);
+        first.copy_from_slice(&destination);
+        second.copy_from_slice(&origin);
+        place.copy_from_slice(&kind);
         self.put(self.start, &header);
         let start = self.start.saturating_sub(ETHERNET_LEN);
         self.bytes.get(start..self.end).unwrap_or_default()
@@ -85,6 +88,20 @@ impl Frame {
         let start = end.saturating_sub(header.len());
         if let Some(room) = self.bytes.get_mut(start..end) {
             room.copy_from_slice(header);
+        }
+    }
+}
+
+/// The Ethernet address of a multicast group (RFC 1112 §6.4, RFC 2464 §7).
+pub(super) fn group_mac(group: IpAddr) -> MacAddr {
+    match group {
+        IpAddr::V4(group) => {
+            let [_, a, b, c] = group.octets();
+            MacAddr([0x01, 0x00, 0x5e, a & 0x7f, b, c])
+        }
+        IpAddr::V6(group) => {
+            let [.., a, b, c, d] = group.octets();
+            MacAddr([0x33, 0x33, a, b, c, d])
         }
     }
 }
@@ -109,7 +126,8 @@ mod tests {
         let (source, group) = (Ipv4Addr::new(192, 0, 2, 2), GROUP_V4);
         let mut packet = [0; 56];
         emit_ipv4(source, group, style, &advertisement, &mut packet);
-        let bytes = frame.multicast(mac, source.into(), style);
+        let ends = (source.into(), group.into());
+        let bytes = frame.ethernet((mac, group_mac(ends.1)), ends, style);
         assert_eq!(
             bytes[..14],
             [1, 0, 0x5e, 0, 0, 0x12, 0, 0, 0x5e, 0, 1, 1, 8, 0]
@@ -125,7 +143,8 @@ mod tests {
             &advertisement,
             &mut packet,
         );
-        let bytes = frame.multicast(mac, source.into(), style);
+        let ends = (source.into(), carp_proto::GROUP_V6.into());
+        let bytes = frame.ethernet((mac, group_mac(ends.1)), ends, style);
         assert_eq!(
             bytes[..14],
             [0x33, 0x33, 0, 0, 0, 0x12, 0, 0, 0x5e, 0, 1, 1, 0x86, 0xdd]

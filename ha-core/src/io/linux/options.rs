@@ -5,7 +5,7 @@ use core::num::NonZeroU32;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
-use carp_proto::{Family, HeaderStyle, InterfaceName, MacAddr, Vhid};
+use carp_proto::{Family, GROUP_V4, HeaderStyle, InterfaceName, MacAddr, Vhid};
 
 /// How advertisements are sent and received on one interface.
 #[derive(Clone, Debug)]
@@ -25,6 +25,9 @@ pub struct TransportOptions {
     /// How many bytes of packets the kernel keeps for each family while the program does not
     /// read. 4 MiB by default, which is about 50 ms of a flood of 100,000 packets a second.
     pub receive_buffer: usize,
+    /// The multicast group of IPv4 advertisements. 224.0.0.18 by default, which alone the BSDs,
+    /// and all of VRRP, speak to; UCarp takes another (`--mcast`).
+    pub group_v4: Ipv4Addr,
     /// How the groups are reached that are not in `groups`.
     pub group: GroupOptions,
     /// How single groups are reached.
@@ -39,6 +42,7 @@ impl Default for TransportOptions {
             source_v6: None,
             style: HeaderStyle::default(),
             receive_buffer: 4 << 20,
+            group_v4: GROUP_V4,
             group: GroupOptions::default(),
             groups: BTreeMap::new(),
         }
@@ -59,11 +63,17 @@ pub struct GroupOptions {
 
 /// Whether advertisements are sent to the multicast group.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "they are sent or not")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "to the group, to everybody, or not"
+)]
 pub enum Multicast {
     /// They are.
     #[default]
     On,
+    /// They are, but in Ethernet frames for everybody (UCarp's `-M`), for switches that lose
+    /// those of groups.
+    Broadcast,
     /// They are not; only the peers get them.
     Off,
 }

@@ -1,9 +1,10 @@
 //! The sockets of one interface.
 
+use core::net::Ipv4Addr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-use carp_proto::{Family, GROUP_V4, GROUP_V6, InterfaceName, PROTOCOL};
+use carp_proto::{Family, GROUP_V6, InterfaceName, PROTOCOL};
 use libc::{AF_PACKET, EPERM, sockaddr_ll};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{
@@ -23,6 +24,7 @@ pub(super) struct SocketSetup {
     pub(super) v4: bool,
     pub(super) v6: bool,
     pub(super) receive_buffer: usize,
+    pub(super) group_v4: Ipv4Addr,
 }
 
 /// The sockets of a transport.
@@ -88,7 +90,7 @@ fn raw(
                 .set_multicast_all_v4(false)
                 .map_err(failed("IP_MULTICAST_ALL"))?;
             socket
-                .join_multicast_v4_n(&GROUP_V4, &InterfaceIndexOrAddress::Index(index))
+                .join_multicast_v4_n(&setup.group_v4, &InterfaceIndexOrAddress::Index(index))
                 .map_err(failed("IP_ADD_MEMBERSHIP"))?;
         }
         Family::V6 => {

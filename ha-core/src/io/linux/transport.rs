@@ -15,13 +15,15 @@ use socket2::{SockAddr, Socket};
 use tokio::io::unix::AsyncFd;
 
 use super::card::Card;
-use super::frame::Frame;
+use super::frame::{self, Frame};
 use super::socket::{self, SocketSetup, Sockets};
 use super::{EthernetSource, GroupOptions, LinuxError, Multicast, TransportOptions};
 use crate::io::Transport;
 
 /// Holds the hop limit and the destination of a packet, and some more.
 const CONTROL_LEN: usize = 128;
+/// Everybody on an Ethernet.
+const BROADCAST: MacAddr = MacAddr([0xff; 6]);
 
 /// CARP as it is: packets of protocol 112 on one interface, to the multicast groups 224.0.0.18
 /// and ff02::12 or to single hosts, with TTL 255 (CARP §1.2).
@@ -102,6 +104,7 @@ impl RawTransport {
             v4: options.families.contains(&Family::V4),
             v6: options.families.contains(&Family::V6),
             receive_buffer: options.receive_buffer,
+            group_v4: options.group_v4,
         }
     }
 
@@ -222,9 +225,19 @@ impl Transport for RawTransport {
         let source = self.configured_source(family).unwrap_or(chosen);
         let mut sent = Attempt::default();
         let group = group_of(&self.options, vhid);
-        if group.multicast == Multicast::On {
+        let to = match family {
+            Family::V4 => self.options.group_v4.into(),
+            Family::V6 => family.group(),
+        };
+        let destination = match group.multicast {
+            Multicast::On => Some(frame::group_mac(to)),
+            Multicast::Broadcast => Some(BROADCAST),
+            Multicast::Off => None,
+        };
+        if let Some(destination) = destination {
             let mac = ethernet_source(group.ethernet_source, vhid, family, mac);
-            let frame = self.frame.multicast(mac, source, self.options.style);
+            let style = self.options.style;
+            let frame = self.frame.ethernet((mac, destination), (source, to), style);
             sent.note(self.packet.send(frame).map(drop));
         }
         let mut next = 0;
