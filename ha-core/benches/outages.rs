@@ -17,17 +17,17 @@
     reason = "a measurement that fails stops the program"
 )]
 
-#[path = "../tests/lab/mod.rs"]
+#[path = "../tests/network/mod.rs"]
 #[allow(dead_code, reason = "what the benchmark does not use, the tests do")]
-mod lab;
+mod network;
 
 use core::time::Duration;
 use std::process::ExitCode;
 use std::{env, thread};
 
-use lab::Lab;
-use lab::busy::Busy;
-use lab::outage::{Figures, Group, ROWS, Rig, Row};
+use network::Lab;
+use network::busy::Busy;
+use network::outage::{Figures, Group, ROWS, Rig, Row};
 
 /// The groups whose roles must stay as they are, and how long.
 const STABLE: [Group; 4] = [

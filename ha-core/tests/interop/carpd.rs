@@ -6,10 +6,10 @@ use core::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::SECONDS;
-use crate::lab::capture::Capture;
-use crate::lab::daemons::{Carpd, Host, PASS, SHARED, carpd_with_only, carpd_with_options};
-use crate::lab::packet::{Mac, resolve};
-use crate::lab::{Lab, pass, time_until, wait_for, wait_until};
+use crate::network::capture::Capture;
+use crate::network::daemons::{Carpd, Host, PASS, SHARED, carpd_with_only, carpd_with_options};
+use crate::network::packet::{Mac, resolve};
+use crate::network::{Lab, pass, time_until, wait_for, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(8);
 const SHARED_V6: &str = "2001:db8::1";

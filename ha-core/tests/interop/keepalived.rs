@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use crate::SECONDS;
-use crate::lab::daemons::{Carpd, Host, Keepalived, SHARED};
-use crate::lab::{Lab, pass};
+use crate::network::daemons::{Carpd, Host, Keepalived, SHARED};
+use crate::network::{Lab, pass};
 
 /// To start and to find out that nobody else is there.
 const START: Duration = Duration::from_secs(10);

@@ -9,10 +9,10 @@ use ha_core::carp_proto::{
 };
 
 use crate::SECONDS;
-use crate::lab::capture::Capture;
-use crate::lab::daemons::{Carpd, Host, SHARED};
-use crate::lab::packet::{Mac, ethernet, flood};
-use crate::lab::{Lab, Node, pass};
+use crate::network::capture::Capture;
+use crate::network::daemons::{Carpd, Host, SHARED};
+use crate::network::packet::{Mac, ethernet, flood};
+use crate::network::{Lab, Node, pass};
 
 const LIMIT: Duration = Duration::from_secs(8);
 

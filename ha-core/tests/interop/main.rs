@@ -15,9 +15,9 @@
 
 mod carpd;
 mod keepalived;
-#[path = "../lab/mod.rs"]
+#[path = "../network/mod.rs"]
 #[allow(dead_code, reason = "what the tests do not use, the benchmark does")]
-mod lab;
+mod network;
 mod load;
 mod outages;
 mod ucarp;

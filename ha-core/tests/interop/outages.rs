@@ -1,9 +1,9 @@
 //! What the benchmark `outages` measures, with fewer runs.
 
 use crate::SECONDS;
-use crate::lab::Lab;
-use crate::lab::busy::Busy;
-use crate::lab::outage::{Group, ROWS, Rig, Row};
+use crate::network::Lab;
+use crate::network::busy::Busy;
+use crate::network::outage::{Group, ROWS, Rig, Row};
 
 const RUNS: usize = 3;
 

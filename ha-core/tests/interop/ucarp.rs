@@ -3,10 +3,10 @@
 use core::time::Duration;
 
 use crate::SECONDS;
-use crate::lab::capture::{Capture, Recording};
-use crate::lab::daemons::{Carpd, Host, SHARED, Ucarp};
-use crate::lab::packet::Mac;
-use crate::lab::{Lab, pass, wait_until};
+use crate::network::capture::{Capture, Recording};
+use crate::network::daemons::{Carpd, Host, SHARED, Ucarp};
+use crate::network::packet::Mac;
+use crate::network::{Lab, pass, wait_until};
 
 /// CARP §1.3: the virtual MAC address of group 1, and what `ucarp` takes for it.
 const VIRTUAL: Mac = Mac([0, 0, 0x5e, 0, 1, 1]);

@@ -1,226 +1,381 @@
-//! A network laboratory: hosts in network namespaces, joined by a bridge in another, with daemons
-//! that share an address, a client that uses it, and eyes on all of them.
-//!
-//! Linux and root. Nothing outside of the namespaces is touched or sees a packet, and all of it
-//! ends with the test, be it by a panic or by SIGKILL.
+//! Two network namespaces with a cable between them: `eth0` in one, `eth0` in the other.
 
-pub(crate) mod busy;
-pub(crate) mod capture;
-pub(crate) mod daemons;
-mod namespace;
-mod node;
-pub(crate) mod outage;
-pub(crate) mod packet;
-pub(crate) mod probe;
-mod process;
-
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::net::IpAddr;
+use core::sync::atomic::{AtomicU32, Ordering};
+use core::task::{Context, Poll};
 use core::time::Duration;
-use std::fs;
-use std::path::PathBuf;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::thread;
+use std::fs::File;
+use std::io::{self, Read};
+use std::process::Command;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
-use std::{env, process as std_process};
 
-use namespace::Namespace;
-pub(crate) use node::Node;
-pub(crate) use process::Process;
+use ha_core::carp_proto::{
+    AdvSkew, Config, Datagram, Family, Interface, InterfaceName, Key, State, Vhid,
+};
+use ha_core::io::linux::{
+    AddressOptions, LinuxEvent, LinuxEvents, Network, Nic, RawTransport, TransportOptions,
+};
+use ha_core::io::{
+    Driver, DriverError, Handle, HostId, Limits, Setup, Transport, increasing_from_clock,
+};
+use nix::sched::{CloneFlags, setns};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use tokio::runtime::Builder;
 
-/// How often something that is awaited is looked for.
-const GLANCE: Duration = Duration::from_millis(5);
+pub(crate) const SHARED_V4: &str = "192.0.2.1";
+pub(crate) const SHARED_V6: &str = "2001:db8::1";
+/// How long anything may take that is not measured.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Who may use the machine: many laboratories in which little happens, or one that measures it.
-static MACHINE: RwLock<()> = RwLock::new(());
-
-/// A laboratory.
-pub(crate) struct Lab {
-    // In the order in which they must go: the hosts with their links, then the bridge.
-    nodes: Vec<Node>,
-    client: Node,
-    switch: Namespace,
-    dir: PathBuf,
-    _machine: Machine,
+/// One of the two namespaces.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Side {
+    A,
+    B,
 }
 
-/// The permission under which a laboratory runs. Held, never read.
-#[expect(dead_code, reason = "guards are there to be dropped")]
-enum Machine {
-    Shared(RwLockReadGuard<'static, ()>),
-    Alone(RwLockWriteGuard<'static, ()>),
+/// The namespaces, which are removed with this.
+#[derive(Debug)]
+pub(crate) struct Lab {
+    a: String,
+    b: String,
 }
 
 impl Lab {
-    /// A laboratory with so many hosts, numbered from 1, beside others.
-    pub(crate) fn new(nodes: u8) -> Self {
-        let guard = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
-        Self::with(Machine::Shared(guard), nodes)
+    /// Side A has 192.0.2.2 and fe80::2, side B has 192.0.2.3 and fe80::3.
+    pub(crate) fn new() -> Self {
+        static LABS: AtomicU32 = AtomicU32::new(0);
+        let number = LABS.fetch_add(1, Ordering::Relaxed);
+        let name = |side| format!("ha{}-{number}{side}", std::process::id());
+        let lab = Self {
+            a: name("a"),
+            b: name("b"),
+        };
+        for side in [Side::A, Side::B] {
+            let name = lab.name(side);
+            ip(&format!("netns add {name}"));
+            ip(&format!("-n {name} link set lo up"));
+        }
+        lab.plug();
+        lab
     }
 
-    /// The same as the only one that runs now: for what keeps processors busy, or would suffer
-    /// from others that do.
-    pub(crate) fn alone(nodes: u8) -> Self {
-        let guard = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
-        Self::with(Machine::Alone(guard), nodes)
-    }
-
-    fn with(machine: Machine, nodes: u8) -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let dir = env::temp_dir().join(format!("halab-{}-{count}", std_process::id()));
-        fs::create_dir(&dir).expect("a directory of our own");
-
-        let switch = Namespace::new();
-        // Multicast goes to every port, as through a switch without snooping; nothing waits for
-        // a spanning tree.
-        switch.ip("link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0");
-        switch.ip("link set br0 up");
-        Self {
-            nodes: (1..=nodes)
-                .map(|number| Node::new(&switch, number))
-                .collect(),
-            client: Node::new(&switch, Node::CLIENT),
-            switch,
-            dir,
-            _machine: machine,
+    /// Makes both ends of the cable.
+    pub(crate) fn plug(&self) {
+        let Self { a, b } = self;
+        ip(&format!(
+            "link add eth0 netns {a} type veth peer name eth0 netns {b}"
+        ));
+        for (side, host) in [(Side::A, 2), (Side::B, 3)] {
+            self.ip(
+                side,
+                &format!("link set eth0 address 02:00:00:00:00:0{host}"),
+            );
+            self.ip(side, "link set eth0 addrgenmode none");
+            self.ip(side, "link set eth0 up");
+            self.ip(side, &format!("addr add 192.0.2.{host}/24 dev eth0"));
+            self.ip(side, &format!("addr add fe80::{host}/64 dev eth0 nodad"));
         }
     }
 
-    /// The host of this number, from 1.
-    pub(crate) fn node(&self, number: u8) -> &Node {
-        &self.nodes[usize::from(number) - 1]
+    pub(crate) fn name(&self, side: Side) -> &str {
+        match side {
+            Side::A => &self.a,
+            Side::B => &self.b,
+        }
     }
 
-    pub(crate) fn nodes(&self) -> &[Node] {
-        &self.nodes
+    /// Runs `ip` on one side and returns what it prints.
+    pub(crate) fn ip(&self, side: Side, arguments: &str) -> String {
+        ip(&format!("-n {} {arguments}", self.name(side)))
     }
 
-    /// The host that uses the shared address and never has it.
-    pub(crate) fn client(&self) -> &Node {
-        &self.client
+    /// Whether an address is on an interface of this side.
+    pub(crate) fn has(&self, side: Side, address: &str) -> bool {
+        !self
+            .ip(side, &format!("-o addr show to {address}"))
+            .is_empty()
     }
 
-    /// The namespace of the bridge `br0`, which sees all traffic.
-    pub(crate) fn switch(&self) -> &Namespace {
-        &self.switch
+    pub(crate) fn has_both(&self, side: Side) -> bool {
+        self.has(side, SHARED_V4) && self.has(side, SHARED_V6)
     }
 
-    /// A file of this laboratory.
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.dir.join(name)
+    pub(crate) fn has_none(&self, side: Side) -> bool {
+        !self.has(side, SHARED_V4) && !self.has(side, SHARED_V6)
     }
 
-    /// A file of this laboratory that nobody has used yet.
-    fn unique(&self, suffix: &str) -> PathBuf {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        self.dir.join(format!("{count}.{suffix}"))
+    /// Runs `f` in a thread on one side.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        side: Side,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        let path = format!("/var/run/netns/{}", self.name(side));
+        thread::spawn(move || {
+            setns(File::open(path).unwrap(), CloneFlags::CLONE_NEWNET).unwrap();
+            f()
+        })
     }
 
-    /// Pulls the cable of a host: it loses its carrier.
-    pub(crate) fn unplug(&self, number: u8) {
-        self.switch.ip(&format!("link set p{number} down"));
+    /// Runs `f` on one side and waits for it.
+    pub(crate) fn on<T: Send + 'static>(
+        &self,
+        side: Side,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        self.spawn(side, f).join().unwrap()
     }
 
-    /// Puts the cable back.
-    pub(crate) fn plug(&self, number: u8) {
-        self.switch.ip(&format!("link set p{number} up"));
+    /// Runs a future on one side and waits for it.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        side: Side,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        self.on(side, || block_on(future))
     }
 
-    /// The numbers of the hosts that have an address now.
-    pub(crate) fn holders(&self, address: &str) -> Vec<u8> {
-        self.nodes
-            .iter()
-            .filter(|node| node.has(address))
-            .map(Node::number)
-            .collect()
-    }
-
-    /// Waits until this host has the address and packets to it arrive there, whatever others
-    /// believe that are cut off.
-    pub(crate) fn await_takeover(&self, number: u8, address: &str, limit: Duration) {
-        wait_for(
-            limit,
-            || {
-                format!(
-                    "{address} on node {number}, but it is on {:?}",
-                    self.holders(address)
-                )
-            },
-            || self.node(number).has(address),
-        );
-        self.assert_answers(number, address);
-    }
-
-    /// Waits until this host, and no other, has the address, and says so to whoever asks by ARP.
-    pub(crate) fn await_holder(&self, number: u8, address: &str, limit: Duration) {
-        wait_for(
-            limit,
-            || {
-                let holders = self.holders(address);
-                format!("{address} on node {number} alone, but it is on {holders:?}")
-            },
-            || self.holders(address) == [number],
-        );
-        self.assert_answers(number, address);
-    }
-
-    /// Checks that ARP requests for the address are answered from exactly one MAC address, and
-    /// that it is this host which a packet to the address reaches.
-    pub(crate) fn assert_answers(&self, number: u8, address: &str) {
-        let Ok(address) = address.parse() else {
-            // IPv6 has no ARP.
-            return;
-        };
-        let answers = packet::resolve(self.client(), address, Duration::from_millis(200));
-        let node = self.node(number);
-        let known = node.macs();
-        assert!(
-            answers.len() == 1 && known.contains(&answers[0]),
-            "{address} should be answered once, by one of {known:?} of node {number}, \
-             but the answers are {answers:?}"
-        );
+    /// Listens to all frames that others send to this side.
+    pub(crate) fn capture(&self, side: Side) -> Capture {
+        Capture(self.on(side, || {
+            let every = Protocol::from(i32::from(0x0003_u16.to_be()));
+            let socket = Socket::new(Domain::PACKET, Type::RAW, Some(every)).unwrap();
+            // Load the type of the packet, and drop what leaves this side.
+            let filter = [
+                SockFilter::new(0x20, 0, 0, 0xffff_f004),
+                SockFilter::new(0x15, 0, 1, 4),
+                SockFilter::new(0x06, 0, 0, 0),
+                SockFilter::new(0x06, 0, 0, u32::MAX),
+            ];
+            socket.attach_filter(&filter).unwrap();
+            let patience = Some(Duration::from_secs(2));
+            socket.set_read_timeout(patience).unwrap();
+            socket
+        }))
     }
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        if thread::panicking() {
-            eprintln!("--- files are left in {}", self.dir.display());
-        } else {
-            let _ = fs::remove_dir_all(&self.dir);
+        for name in [&self.a, &self.b] {
+            let _ = Command::new("ip").args(["netns", "del", name]).status();
         }
     }
 }
 
-/// Waits until `happened`. Panics if that takes longer than `limit`.
-pub(crate) fn wait_until(what: &str, limit: Duration, happened: impl FnMut() -> bool) {
-    wait_for(limit, || what.to_owned(), happened);
+fn ip(arguments: &str) -> String {
+    let output = Command::new("ip")
+        .args(arguments.split_whitespace())
+        .output()
+        .unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ip {arguments}: {complaint}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
-/// The same. What was awaited, and how it is instead, is asked for when it is too late.
-pub(crate) fn wait_for(
-    limit: Duration,
-    what: impl FnOnce() -> String,
-    mut happened: impl FnMut() -> bool,
-) {
-    let start = Instant::now();
-    while !happened() {
-        if start.elapsed() > limit {
-            panic!("waited {limit:?} in vain for {}", what());
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(future)
+}
+
+/// Frames.
+pub(crate) struct Capture(Socket);
+
+impl Capture {
+    /// The next frame that passes `filter`, if there is one within two seconds.
+    pub(crate) fn next(&self, filter: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        let mut buffer = [0; 2048];
+        while Instant::now() < deadline {
+            if let Ok(len) = (&self.0).read(&mut buffer) {
+                if filter(&buffer[..len]) {
+                    return Some(buffer[..len].to_vec());
+                }
+            }
         }
-        thread::sleep(GLANCE);
+        None
+    }
+
+    /// The next advertisement.
+    pub(crate) fn advertisement(&self) -> Vec<u8> {
+        let is_carp = |frame: &[u8]| match frame[12..14] {
+            [0x08, 0x00] => frame[23] == 112,
+            [0x86, 0xdd] => frame[20] == 112,
+            _ => false,
+        };
+        self.next(is_carp).expect("an advertisement")
     }
 }
 
-/// How long `happened` took to come true.
-pub(crate) fn time_until(what: &str, limit: Duration, happened: impl FnMut() -> bool) -> Duration {
-    let start = Instant::now();
-    wait_until(what, limit, happened);
-    start.elapsed()
+/// Waits until something is so, and tells how long that took.
+pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) -> Duration {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < PATIENCE, "never: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+    begin.elapsed()
 }
 
-/// Lets time pass in which something should not happen.
-pub(crate) fn pass(time: Duration) {
-    thread::sleep(time);
+/// The event for which one waits, all before it being left out.
+pub(crate) fn event(events: &mut LinuxEvents, is_it: impl Fn(&LinuxEvent) -> bool) -> LinuxEvent {
+    block_on(async {
+        let wait = async {
+            loop {
+                let event = events.next().await.expect("more events");
+                if is_it(&event) {
+                    return event;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait)
+            .await
+            .expect("the event in time")
+    })
+}
+
+pub(crate) fn eth0() -> InterfaceName {
+    InterfaceName::new("eth0").unwrap()
+}
+
+pub(crate) fn vhid() -> Vhid {
+    Vhid::new(1).unwrap()
+}
+
+pub(crate) fn addresses() -> [IpAddr; 2] {
+    [SHARED_V4.parse().unwrap(), SHARED_V6.parse().unwrap()]
+}
+
+/// How a node is set up.
+pub(crate) struct Plan {
+    pub(crate) advskew: u8,
+    pub(crate) transport: TransportOptions,
+    pub(crate) addresses: AddressOptions,
+    /// Is called by the transport before it is asked for packets.
+    pub(crate) hook: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        let mut options = AddressOptions::default();
+        options.prefixes = addresses()
+            .map(|a| (a, if a.is_ipv4() { 32 } else { 128 }))
+            .into();
+        Self {
+            advskew: 0,
+            transport: TransportOptions::default(),
+            addresses: options,
+            hook: Arc::new(|| {}),
+        }
+    }
+}
+
+/// A driver with one virtual host, in a thread of its own.
+pub(crate) struct Node {
+    pub(crate) handle: Handle,
+    pub(crate) host: HostId,
+    pub(crate) nic: Option<Nic>,
+    pub(crate) events: LinuxEvents,
+    thread: Option<JoinHandle<Result<(), DriverError>>>,
+}
+
+impl Node {
+    pub(crate) fn start(lab: &Lab, side: Side, plan: Plan) -> Self {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let thread = lab.spawn(side, move || {
+            block_on(async {
+                let network = Network::open().unwrap();
+                let events = network.events();
+                let nic = network.interface(eth0()).await.unwrap();
+                let transport = nic.transport(plan.transport).await.unwrap();
+                let mut config = Config::new(vhid());
+                config.settings.advskew = AdvSkew::new(plan.advskew).unwrap();
+                config.counter = increasing_from_clock();
+                let effects = nic.effects(vhid(), plan.addresses).await.unwrap();
+                let mut driver = Driver::new(Limits::default());
+                let segment = driver.add_segment(Hooked(transport, plan.hook));
+                let key = Key::from_passphrase(b"secret");
+                let setup = Setup::new(config, key, &addresses(), effects);
+                let host = driver.add(segment, setup).unwrap();
+                let handle = driver.handle();
+                let keeper = network.keep(handle.clone(), [(nic.clone(), segment)].into());
+                let keeper = tokio::spawn(keeper);
+                sender.send((handle, host, nic, events)).unwrap();
+                drop((sender, network));
+                let result = driver.run().await;
+                keeper.await.unwrap().unwrap();
+                result
+            })
+        });
+        let (handle, host, nic, events) = receiver.recv().expect("the node to start");
+        Self {
+            handle,
+            host,
+            nic: Some(nic),
+            events,
+            thread: Some(thread),
+        }
+    }
+
+    pub(crate) fn nic(&self) -> &Nic {
+        self.nic.as_ref().unwrap()
+    }
+
+    pub(crate) fn force(&self, state: State) {
+        block_on(self.handle.force(self.host, state)).unwrap();
+    }
+
+    pub(crate) fn state(&self) -> State {
+        block_on(self.handle.status()).unwrap().hosts[0].state
+    }
+
+    /// Shuts down and waits for the end of the thread.
+    pub(crate) fn stop(mut self) -> Result<(), DriverError> {
+        block_on(self.handle.shutdown()).unwrap();
+        self.nic = None;
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            let _ = block_on(self.handle.shutdown());
+            self.nic = None;
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A transport that can be made to hang.
+struct Hooked(RawTransport, Arc<dyn Fn() + Send + Sync>);
+
+impl Transport for Hooked {
+    fn carries(&self, family: Family) -> bool {
+        self.0.carries(family)
+    }
+
+    fn source(&self, family: Family) -> Option<IpAddr> {
+        self.0.source(family)
+    }
+
+    fn poll_receive<'b>(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &'b mut [u8],
+    ) -> Poll<io::Result<Option<Datagram<'b>>>> {
+        (self.1)();
+        self.0.poll_receive(cx, buffer)
+    }
+
+    fn try_send(&mut self, family: Family, advertisement: &[u8]) -> io::Result<()> {
+        self.0.try_send(family, advertisement)
+    }
+}
+
+pub(crate) fn is_state(event: &LinuxEvent, wanted: Interface) -> bool {
+    matches!(event, LinuxEvent::Link { state, .. } if *state == wanted)
 }
