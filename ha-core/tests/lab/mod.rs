@@ -1,21 +1,24 @@
 //! Two network namespaces with a cable between them: `eth0` in one, `eth0` in the other.
 
 use core::sync::atomic::{AtomicU32, Ordering};
+use core::task::{Context, Poll};
 use core::time::Duration;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::IpAddr;
 use std::process::Command;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use ha_core::carp_proto::{AdvSkew, Config, Interface, InterfaceName, Key, State, Vhid};
+use ha_core::carp_proto::{
+    AdvSkew, Config, Datagram, Family, Interface, InterfaceName, Key, State, Vhid,
+};
 use ha_core::io::linux::{
     AddressOptions, LinuxEvent, LinuxEvents, Network, Nic, RawTransport, TransportOptions,
 };
 use ha_core::io::{
-    Driver, DriverError, Handle, HostId, Limits, SegmentId, Setup, increasing_from_clock,
+    Driver, DriverError, Handle, HostId, Limits, Setup, Transport, increasing_from_clock,
 };
 use nix::sched::{CloneFlags, setns};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -266,7 +269,6 @@ impl Default for Plan {
 pub(crate) struct Node {
     pub(crate) handle: Handle,
     pub(crate) host: HostId,
-    pub(crate) segment: SegmentId,
     pub(crate) nic: Option<Nic>,
     pub(crate) events: LinuxEvents,
     thread: Option<JoinHandle<Result<(), DriverError>>>,
@@ -293,18 +295,17 @@ impl Node {
                 let handle = driver.handle();
                 let keeper = network.keep(handle.clone(), [(nic.clone(), segment)].into());
                 let keeper = tokio::spawn(keeper);
-                sender.send((handle, host, segment, nic, events)).unwrap();
+                sender.send((handle, host, nic, events)).unwrap();
                 drop((sender, network));
                 let result = driver.run().await;
                 keeper.await.unwrap().unwrap();
                 result
             })
         });
-        let (handle, host, segment, nic, events) = receiver.recv().expect("the node to start");
+        let (handle, host, nic, events) = receiver.recv().expect("the node to start");
         Self {
             handle,
             host,
-            segment,
             nic: Some(nic),
             events,
             thread: Some(thread),
@@ -344,29 +345,25 @@ impl Drop for Node {
 /// A transport that can be made to hang.
 struct Hooked(RawTransport, Arc<dyn Fn() + Send + Sync>);
 
-impl ha_core::io::Transport for Hooked {
-    fn carries(&self, family: ha_core::carp_proto::Family) -> bool {
+impl Transport for Hooked {
+    fn carries(&self, family: Family) -> bool {
         self.0.carries(family)
     }
 
-    fn source(&self, family: ha_core::carp_proto::Family) -> Option<IpAddr> {
+    fn source(&self, family: Family) -> Option<IpAddr> {
         self.0.source(family)
     }
 
     fn poll_receive<'b>(
         &mut self,
-        cx: &mut core::task::Context<'_>,
+        cx: &mut Context<'_>,
         buffer: &'b mut [u8],
-    ) -> core::task::Poll<std::io::Result<Option<ha_core::carp_proto::Datagram<'b>>>> {
+    ) -> Poll<io::Result<Option<Datagram<'b>>>> {
         (self.1)();
         self.0.poll_receive(cx, buffer)
     }
 
-    fn try_send(
-        &mut self,
-        family: ha_core::carp_proto::Family,
-        advertisement: &[u8],
-    ) -> std::io::Result<()> {
+    fn try_send(&mut self, family: Family, advertisement: &[u8]) -> io::Result<()> {
         self.0.try_send(family, advertisement)
     }
 }
