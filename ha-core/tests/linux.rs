@@ -9,18 +9,18 @@
     clippy::disallowed_methods,
     clippy::expect_used,
     clippy::indexing_slicing,
-    clippy::panic,
     clippy::unwrap_used,
     reason = "helpers of tests"
 )]
 
 mod lab;
 
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::UdpSocket;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -112,11 +112,7 @@ fn peers_get_unicast_from_the_real_mac() {
         (
             v6,
             24,
-            "fe80::3"
-                .parse::<std::net::Ipv6Addr>()
-                .unwrap()
-                .octets()
-                .into(),
+            "fe80::3".parse::<Ipv6Addr>().unwrap().octets().into(),
         ),
     ] {
         let frame = capture.advertisement();
@@ -195,7 +191,7 @@ fn inject(lab: &Lab, ttl: u32, payload: Vec<u8>) {
         socket.set_multicast_ttl_v4(ttl).unwrap();
         let own = Ipv4Addr::new(192, 0, 2, 3);
         socket.set_multicast_if_v4(&own).unwrap();
-        let group = SockAddr::from(std::net::SocketAddr::from((GROUP_V4, 0)));
+        let group = SockAddr::from(SocketAddr::from((GROUP_V4, 0)));
         socket.send_to(&payload, &group).unwrap();
     });
 }
@@ -286,12 +282,15 @@ fn an_address_lives_while_the_driver_does_and_no_longer() {
     let lab = Lab::new();
     let hangs = Arc::new(AtomicBool::new(false));
     let hang = hangs.clone();
-    let mut plan = Plan::default();
-    plan.hook = Arc::new(move || {
+    let hook = Arc::new(move || {
         while hang.load(Ordering::Relaxed) {
             thread::sleep(Duration::from_millis(1));
         }
     });
+    let plan = Plan {
+        hook,
+        ..Plan::default()
+    };
     let mut node = Node::start(&lab, Side::A, plan);
     node.force(State::Master);
     until("the addresses", || lab.has_both(Side::A));

@@ -1,11 +1,11 @@
 //! Two network namespaces with a cable between them: `eth0` in one, `eth0` in the other.
 
+use core::net::IpAddr;
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::task::{Context, Poll};
 use core::time::Duration;
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::IpAddr;
 use std::process::Command;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -21,7 +21,7 @@ use ha_core::io::{
     Driver, DriverError, Handle, HostId, Limits, Setup, Transport, increasing_from_clock,
 };
 use nix::sched::{CloneFlags, setns};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::runtime::Builder;
 
 pub(crate) const SHARED_V4: &str = "192.0.2.1";
@@ -138,11 +138,19 @@ impl Lab {
         self.on(side, || block_on(future))
     }
 
-    /// Listens to all frames that reach an interface of this side.
+    /// Listens to all frames that others send to this side.
     pub(crate) fn capture(&self, side: Side) -> Capture {
         Capture(self.on(side, || {
             let every = Protocol::from(i32::from(0x0003_u16.to_be()));
             let socket = Socket::new(Domain::PACKET, Type::RAW, Some(every)).unwrap();
+            // Load the type of the packet, and drop what leaves this side.
+            let filter = [
+                SockFilter::new(0x20, 0, 0, 0xffff_f004),
+                SockFilter::new(0x15, 0, 1, 4),
+                SockFilter::new(0x06, 0, 0, 0),
+                SockFilter::new(0x06, 0, 0, u32::MAX),
+            ];
+            socket.attach_filter(&filter).unwrap();
             let patience = Some(Duration::from_secs(2));
             socket.set_read_timeout(patience).unwrap();
             socket
