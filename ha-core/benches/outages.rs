@@ -109,7 +109,7 @@ fn stability() -> bool {
 
 /// Prints a row. Returns whether it is as promised.
 fn print(row: &Row, figures: &Figures) -> bool {
-    let broken = figures.broken(row.limits);
+    let broken = figures.broken(row.limits, Duration::ZERO);
     let verdict = match (row.limits.is_any(), broken.is_empty()) {
         (false, _) => String::new(),
         (true, true) => "met".to_owned(),

@@ -15,10 +15,10 @@
 
 mod carpd;
 mod keepalived;
+mod load;
 #[path = "../network/mod.rs"]
 #[allow(dead_code, reason = "what the tests do not use, the benchmark does")]
 mod network;
-mod load;
 mod outages;
 mod ucarp;
 

@@ -13,7 +13,8 @@ fn check(slow: bool) {
     for row in ROWS.iter().filter(promising) {
         let figures = row.run(Lab::alone(2), RUNS);
         println!("{}, {}: {figures:?}", row.leave, row.group);
-        let broken = figures.broken(row.limits);
+        // Other programs may keep the client from its work.
+        let broken = figures.broken(row.limits, figures.jitter);
         assert!(
             broken.is_empty(),
             "{}, {}: {broken:?}",

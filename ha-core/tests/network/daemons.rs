@@ -118,7 +118,7 @@ impl Carpd {
         let mut process = start(lab, node, CAPABILITIES, &arguments);
         wait_until("the control socket of carpd", LIMIT, || {
             assert!(!process.has_ended(), "carpd ended:\n{}", process.log());
-            control.exists()
+            UnixStream::connect(&control).is_ok()
         });
         Self {
             process,
@@ -174,7 +174,11 @@ impl Carpd {
                     self.states()
                 )
             },
-            || self.states().iter().all(|own| own == state),
+            || {
+                let states = self.states();
+                // Just after the start there are none yet.
+                !states.is_empty() && states.iter().all(|own| own == state)
+            },
         );
     }
 

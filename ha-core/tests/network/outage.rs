@@ -354,8 +354,9 @@ impl Figures {
         }
     }
 
-    /// What was promised and is not so, in words.
-    pub(crate) fn broken(&self, limits: Limits) -> Vec<String> {
+    /// What was promised and is not so, in words, if a client that may be late by `tolerance`
+    /// can tell.
+    pub(crate) fn broken(&self, limits: Limits, tolerance: Duration) -> Vec<String> {
         let checks = [
             ("median", self.median, limits.median),
             ("p95", self.p95, limits.p95),
@@ -363,7 +364,9 @@ impl Figures {
         ];
         checks
             .into_iter()
-            .filter_map(|(name, is, limit)| Some((name, is, limit.filter(|limit| is > *limit)?)))
+            .filter_map(|(name, is, limit)| {
+                Some((name, is, limit.filter(|limit| is > *limit + tolerance)?))
+            })
             .map(|(name, is, limit)| format!("{name} {is:.1?} > {limit:?}"))
             .collect()
     }
