@@ -71,7 +71,10 @@ pub(super) fn not_caused_by(port: u32) -> [SockFilter; 4] {
 fn packet_type() -> SockFilter {
     // The kernel's name space of things that are not bytes of the packet.
     let offset = SKF_AD_OFF + SKF_AD_PKTTYPE;
-    statement(BPF_LD | BPF_W | BPF_ABS, u32::from_ne_bytes(offset.to_ne_bytes()))
+    statement(
+        BPF_LD | BPF_W | BPF_ABS,
+        u32::from_ne_bytes(offset.to_ne_bytes()),
+    )
 }
 
 fn statement(code: u32, operand: u32) -> SockFilter {

@@ -76,7 +76,10 @@ impl Keeper {
         for (nic, segment) in self.segments.clone() {
             self.set_interface(segment, nic.state()).await?;
         }
-        self.on_changes([Change::Overrun].into()).await
+        let mut lost = Lost::new();
+        self.look_at_links(&mut lost).await?;
+        self.look_at_addresses(&mut lost).await;
+        self.restore(lost).await
     }
 
     // Lifetimes.
@@ -134,6 +137,7 @@ impl Keeper {
             }
         }
         if is_overrun {
+            self.shared.teller.tell(LinuxEvent::Overrun);
             self.look_at_links(&mut lost).await?;
         }
         if is_overrun || is_dirty {
