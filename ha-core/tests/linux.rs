@@ -1,0 +1,734 @@
+//! The Linux adapter on real interfaces, in network namespaces that each test makes and removes.
+//!
+//! ```sh
+//! cargo test -p ha-core --all-features --test linux -- --ignored
+//! ```
+
+#![cfg(target_os = "linux")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests"
+)]
+
+mod lab;
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::time::Duration;
+use std::net::UdpSocket;
+use std::process::Command;
+use std::thread;
+use std::time::Instant;
+
+use ha_core::carp_proto::{
+    Config, Family, GROUP_V4, GROUP_V6, HeaderStyle, IPV4_PACKET_LEN, IPV6_PACKET_LEN, Interface,
+    InterfaceName, Key, State, emit_ipv4, emit_ipv6,
+};
+use ha_core::io::linux::{
+    AddressOptions, Capability, EthernetSource, Leftover, LinuxError, LinuxEvent, MacvlanOptions,
+    Multicast, Network, TransportOptions,
+};
+use ha_core::io::{Driver, Setup, Transport};
+use lab::{
+    Lab, Node, Plan, SHARED_V4, SHARED_V6, Side, addresses, block_on, eth0, event, is_state, until,
+    vhid,
+};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+/// What is in the advertisement does not matter here, but for the vhid.
+const ADVERTISEMENT: [u8; 36] = {
+    let mut bytes = [0xaa; 36];
+    bytes[0] = 0x21;
+    bytes[1] = 1;
+    bytes
+};
+
+/// Sends one advertisement of each family from side A.
+fn send(lab: &Lab, options: TransportOptions) {
+    lab.run(Side::A, async {
+        let network = Network::open().unwrap();
+        let nic = network.interface(eth0()).await.unwrap();
+        let mut transport = nic.transport(options).await.unwrap();
+        for family in [Family::V4, Family::V6] {
+            transport.try_send(family, &ADVERTISEMENT).unwrap();
+        }
+    });
+}
+
+fn packets() -> (Vec<u8>, Vec<u8>) {
+    let style = HeaderStyle::default();
+    let (mut v4, mut v6) = ([0; IPV4_PACKET_LEN], [0; IPV6_PACKET_LEN]);
+    let source = Ipv4Addr::new(192, 0, 2, 2);
+    emit_ipv4(source, GROUP_V4, style, &ADVERTISEMENT, &mut v4);
+    let source = "fe80::2".parse().unwrap();
+    emit_ipv6(source, GROUP_V6, style, &ADVERTISEMENT, &mut v6);
+    (v4.into(), v6.into())
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn frames_are_those_of_the_specification_byte_for_byte() {
+    let lab = Lab::new();
+    let capture = lab.capture(Side::B);
+    let own = [2, 0, 0, 0, 0, 2];
+    let virtual_mac = [0, 0, 0x5e, 0, 1, 1];
+    for (choice, mac_v4, mac_v6) in [
+        (EthernetSource::Virtual, virtual_mac, virtual_mac),
+        (EthernetSource::Rfc9568, virtual_mac, [0, 0, 0x5e, 0, 2, 1]),
+        (EthernetSource::Interface, own, own),
+    ] {
+        let mut options = TransportOptions::default();
+        options.group.ethernet_source = choice;
+        send(&lab, options);
+        let (v4, v6) = packets();
+        let head = |destination: [u8; 6], source: [u8; 6], kind: [u8; 2], packet: Vec<u8>| {
+            [&destination[..], &source[..], &kind[..], &packet[..]].concat()
+        };
+        let v4 = head([1, 0, 0x5e, 0, 0, 0x12], mac_v4, [8, 0], v4);
+        let v6 = head([0x33, 0x33, 0, 0, 0, 0x12], mac_v6, [0x86, 0xdd], v6);
+        assert_eq!(capture.advertisement(), v4, "{choice:?}");
+        assert_eq!(capture.advertisement(), v6, "{choice:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn peers_get_unicast_from_the_real_mac() {
+    let lab = Lab::new();
+    let capture = lab.capture(Side::B);
+    let mut options = TransportOptions::default();
+    options.group.multicast = Multicast::Off;
+    // The own addresses are skipped.
+    let peers = ["192.0.2.2", "192.0.2.3", "fe80::2", "fe80::3"];
+    options.group.peers = peers.map(|peer| peer.parse().unwrap()).into();
+    send(&lab, options);
+    let (v4, v6) = packets();
+    for (sent, at, peer) in [
+        (v4, 16, Vec::from([192, 0, 2, 3])),
+        (
+            v6,
+            24,
+            "fe80::3".parse::<Ipv6Addr>().unwrap().octets().into(),
+        ),
+    ] {
+        let frame = capture.advertisement();
+        assert_eq!(frame[..12], [2, 0, 0, 0, 0, 3, 2, 0, 0, 0, 0, 2]);
+        let packet = &frame[14..];
+        assert_eq!(packet.len(), sent.len());
+        assert_eq!(packet[at..at + peer.len()], peer);
+        let (has_ttl, payload) = if at == 16 {
+            (packet[8], &packet[20..])
+        } else {
+            (packet[7], &packet[40..])
+        };
+        assert_eq!((has_ttl, payload), (255, &ADVERTISEMENT[..]));
+    }
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn the_source_follows_the_addresses_of_the_interface() {
+    let lab = Lab::new();
+    let capture = lab.capture(Side::B);
+    let node = Node::start(&lab, Side::A, Plan::default());
+    node.force(State::Master);
+    let source = |family: Family| {
+        let kind = if family == Family::V4 { 8 } else { 0x86 };
+        let is_it = |frame: &[u8]| {
+            let (protocol, at) = if kind == 8 { (23, 26) } else { (20, 22) };
+            frame[12] == kind && frame[protocol] == 112 && frame.len() > at
+        };
+        let frame = capture.next(is_it).expect("an advertisement");
+        match family {
+            Family::V4 => IpAddr::from(<[u8; 4]>::try_from(&frame[26..30]).unwrap()),
+            Family::V6 => IpAddr::from(<[u8; 16]>::try_from(&frame[22..38]).unwrap()),
+        }
+    };
+    assert_eq!(source(Family::V4).to_string(), "192.0.2.2");
+    assert_eq!(source(Family::V6).to_string(), "fe80::2");
+    lab.ip(Side::A, "addr add 192.0.2.9/24 dev eth0");
+    lab.ip(Side::A, "addr del 192.0.2.2/24 dev eth0");
+    lab.ip(Side::A, "addr del fe80::2/64 dev eth0");
+    until("another address", || {
+        let own = node.nic().addresses();
+        own.iter().all(|own| own.to_string() != "192.0.2.2")
+    });
+    // Removing the first one of a prefix takes the others along.
+    lab.ip(Side::A, "addr replace 192.0.2.9/24 dev eth0");
+    until("the other address", || !node.nic().addresses().is_empty());
+    until("a new source", || {
+        source(Family::V4).to_string() == "192.0.2.9"
+    });
+    // Without an own address the shared one has to do.
+    until("the shared source", || {
+        source(Family::V6).to_string() == SHARED_V6
+    });
+    node.stop().unwrap();
+}
+
+/// An advertisement with the checksum that it needs to get further.
+fn summed() -> Vec<u8> {
+    let mut bytes = ADVERTISEMENT;
+    bytes[6..8].fill(0);
+    let words = bytes
+        .chunks(2)
+        .map(|w| u32::from(w[0]) << 8 | u32::from(w[1]));
+    let sum: u32 = words.sum();
+    let sum = !((sum & 0xffff) + (sum >> 16)) & 0xffff;
+    bytes[6..8].copy_from_slice(&sum.to_be_bytes()[2..]);
+    bytes.into()
+}
+
+/// Sends an IPv4 packet from side B: TTL and payload.
+fn inject(lab: &Lab, ttl: u32, payload: Vec<u8>) {
+    lab.on(Side::B, move || {
+        let protocol = Some(Protocol::from(112));
+        let socket = Socket::new(Domain::IPV4, Type::RAW, protocol).unwrap();
+        socket.set_multicast_ttl_v4(ttl).unwrap();
+        let own = Ipv4Addr::new(192, 0, 2, 3);
+        socket.set_multicast_if_v4(&own).unwrap();
+        let group = SockAddr::from(SocketAddr::from((GROUP_V4, 0)));
+        socket.send_to(&payload, &group).unwrap();
+    });
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn what_can_be_counted_is_counted_and_what_is_hopeless_does_not_arrive() {
+    let lab = Lab::new();
+    let node = Node::start(&lab, Side::A, Plan::default());
+    let stats = || block_on(node.handle.status()).unwrap().stats();
+    assert_eq!(stats().ipackets, 0);
+    inject(&lab, 255, [0x41; 36].into());
+    inject(&lab, 255, [0x21; 7].into());
+    inject(&lab, 64, summed());
+    inject(&lab, 255, summed());
+    inject(&lab, 255, ADVERTISEMENT.into());
+    until("three packets", || stats().ipackets >= 3);
+    thread::sleep(Duration::from_millis(50));
+    let stats = stats();
+    let counted = (stats.badttl, stats.badauth, stats.badsum);
+    assert_eq!((stats.ipackets, counted), (3, (1, 1, 1)), "{stats:?}");
+    node.stop().unwrap();
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn nothing_comes_back_that_was_sent() {
+    let lab = Lab::new();
+    let node = Node::start(&lab, Side::A, Plan::default());
+    node.force(State::Master);
+    thread::sleep(Duration::from_millis(1500));
+    let stats = block_on(node.handle.status()).unwrap().stats();
+    assert!(stats.opackets >= 2);
+    assert_eq!((stats.ipackets, stats.ipackets6), (0, 0));
+    node.stop().unwrap();
+}
+
+fn election(plan: fn() -> Plan) {
+    let lab = Lab::new();
+    let a = Node::start(&lab, Side::A, plan());
+    let mut worse = plan();
+    worse.advskew = 100;
+    let b = Node::start(&lab, Side::B, worse);
+    until("A is master", || a.state() == State::Master);
+    until("A has the addresses", || lab.has_both(Side::A));
+    assert_eq!(b.state(), State::Backup);
+    assert!(lab.has_none(Side::B));
+    let begin = Instant::now();
+    a.stop().unwrap();
+    until("B has the addresses", || lab.has_both(Side::B));
+    assert!(begin.elapsed() < Duration::from_secs(1), "{begin:?}");
+    assert!(lab.has_none(Side::A));
+    b.stop().unwrap();
+    assert!(lab.has_none(Side::B));
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn two_nodes_agree_over_multicast() {
+    election(Plan::default);
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn two_nodes_agree_over_unicast() {
+    election(|| {
+        let mut plan = Plan::default();
+        plan.transport.group.multicast = Multicast::Off;
+        let peers = ["192.0.2.2", "192.0.2.3", "fe80::2", "fe80::3"];
+        plan.transport.group.peers = peers.map(|peer| peer.parse().unwrap()).into();
+        plan
+    });
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn two_nodes_agree_with_macvlans() {
+    election(|| {
+        let mut plan = Plan::default();
+        plan.addresses.macvlan = Some(MacvlanOptions::default());
+        plan
+    });
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn an_address_lives_while_the_driver_does_and_no_longer() {
+    let lab = Lab::new();
+    let mut node = Node::start(&lab, Side::A, Plan::default());
+    node.force(State::Master);
+    until("the addresses", || lab.has_both(Side::A));
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(5) {
+        assert!(lab.has_both(Side::A));
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(
+        lab.ip(Side::A, "addr show")
+            .matches("valid_lft 1sec")
+            .count(),
+        2
+    );
+
+    let hang = node.hang();
+    let gone = until("they are gone", || lab.has_none(Side::A));
+    assert!(gone < Duration::from_millis(2100), "{gone:?}");
+    assert!(gone > Duration::from_millis(500), "{gone:?}");
+
+    // As nobody else took over, they come back.
+    drop(hang);
+    until("they are back", || lab.has_both(Side::A));
+    event(&mut node.events, |e| matches!(e, LinuxEvent::Late { .. }));
+    node.stop().unwrap();
+    assert!(lab.has_none(Side::A));
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn a_killed_process_leaves_its_addresses_for_two_seconds_at_most() {
+    let lab = Lab::new();
+    let program = std::env::current_exe().unwrap();
+    let mut child = Command::new("ip")
+        .args(["netns", "exec", lab.name(Side::A)])
+        .arg(program)
+        .args([
+            "--ignored",
+            "--exact",
+            "helper_that_is_master_until_it_is_killed",
+        ])
+        .env("HA_HELPER", "1")
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let up = std::panic::catch_unwind(|| until("the addresses", || lab.has_both(Side::A)));
+    thread::sleep(Duration::from_millis(700));
+    // `ip` replaced itself by the program.
+    child.kill().unwrap();
+    let begin = Instant::now();
+    child.wait().unwrap();
+    up.unwrap();
+    until("they are gone", || lab.has_none(Side::A));
+    let gone = begin.elapsed();
+    assert!(gone < Duration::from_millis(2100), "{gone:?}");
+}
+
+#[test]
+#[ignore = "run by another test"]
+fn helper_that_is_master_until_it_is_killed() {
+    if std::env::var_os("HA_HELPER").is_none() {
+        return;
+    }
+    block_on(async {
+        let network = Network::open().unwrap();
+        let nic = network.interface(eth0()).await.unwrap();
+        let transport = nic.transport(TransportOptions::default()).await.unwrap();
+        let effects = nic.effects(vhid(), AddressOptions::default()).await;
+        let mut driver = Driver::default();
+        let segment = driver.add_segment(transport);
+        let config = Config::new(vhid());
+        let key = Key::from_passphrase(b"secret");
+        let setup = Setup::new(config, key, &addresses(), effects.unwrap());
+        let host = driver.add(segment, setup).unwrap();
+        let handle = driver.handle();
+        tokio::spawn(network.keep(handle.clone(), [(nic, segment)].into()));
+        tokio::spawn(async move { handle.force(host, State::Master).await });
+        let end = Duration::from_secs(20);
+        let _ = tokio::time::timeout(end, driver.run()).await;
+    });
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn an_address_that_somebody_removes_is_restored_and_announced() {
+    let lab = Lab::new();
+    let mut node = Node::start(&lab, Side::A, Plan::default());
+    node.force(State::Master);
+    until("the addresses", || lab.has_both(Side::A));
+    thread::sleep(Duration::from_millis(300));
+    let capture = lab.capture(Side::B);
+    lab.ip(Side::A, "addr del 192.0.2.1/32 dev eth0");
+    let restored = |e: &LinuxEvent| matches!(e, LinuxEvent::Restored { .. });
+    event(&mut node.events, restored);
+    assert!(lab.has_both(Side::A));
+    let arp = capture
+        .next(|frame| frame[12..14] == [8, 6])
+        .expect("an announcement");
+    // The MAC from which the kernel answers, not the virtual one.
+    let own = [2, 0, 0, 0, 0, 2];
+    assert_eq!(
+        (&arp[6..12], &arp[22..28], &arp[28..32]),
+        (&own[..], &own[..], &[192, 0, 2, 1][..])
+    );
+
+    lab.ip(Side::A, "addr del 2001:db8::1/128 dev eth0");
+    event(&mut node.events, restored);
+    assert!(lab.has_both(Side::A));
+    let is_announcement = |frame: &[u8]| frame[12..14] == [0x86, 0xdd] && frame[54] == 136;
+    let announcement = capture.next(is_announcement).expect("an announcement");
+    assert_eq!(
+        (&announcement[6..12], &announcement[80..86]),
+        (&own[..], &own[..])
+    );
+    assert_eq!(announcement[58] & 0xa0, 0x20, "override, no router");
+    node.stop().unwrap();
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn an_address_that_somebody_adds_to_a_backup_is_reported() {
+    let lab = Lab::new();
+    let a = Node::start(&lab, Side::A, Plan::default());
+    a.force(State::Master);
+    let mut b = Node::start(
+        &lab,
+        Side::B,
+        Plan {
+            advskew: 100,
+            ..Plan::default()
+        },
+    );
+    until("B is backup", || b.state() == State::Backup);
+    for address in ["192.0.2.1/24", "2001:db8::1/64"] {
+        lab.ip(Side::B, &format!("addr add {address} dev eth0"));
+        let found = event(&mut b.events, |e| matches!(e, LinuxEvent::Foreign { .. }));
+        let line = found.to_string();
+        assert!(line.contains(&address[..address.len() - 3]), "{line}");
+    }
+    assert!(lab.has_both(Side::B));
+    b.stop().unwrap();
+    a.stop().unwrap();
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn a_leftover_address_is_removed_unless_it_is_to_be_kept() {
+    let lab = Lab::new();
+    let other = Node::start(&lab, Side::B, Plan::default());
+    other.force(State::Master);
+    lab.ip(Side::A, "addr add 192.0.2.1/24 dev eth0");
+    lab.ip(Side::A, "addr add 2001:db8::1/64 dev eth0 nodad");
+    let mut plan = Plan {
+        advskew: 100,
+        ..Plan::default()
+    };
+    plan.addresses.leftover = Leftover::Keep;
+    let node = Node::start(&lab, Side::A, plan);
+    thread::sleep(Duration::from_millis(300));
+    assert!(lab.has_both(Side::A));
+    drop(node);
+    lab.ip(Side::A, "addr replace 192.0.2.1/24 dev eth0");
+    lab.ip(Side::A, "addr replace 2001:db8::1/64 dev eth0 nodad");
+    let node = Node::start(
+        &lab,
+        Side::A,
+        Plan {
+            advskew: 100,
+            ..Plan::default()
+        },
+    );
+    assert!(lab.has_none(Side::A));
+    node.stop().unwrap();
+    other.stop().unwrap();
+}
+
+/// Has side B find the MAC of the shared address, and returns it.
+fn neighbour(lab: &Lab) -> String {
+    lab.ip(Side::B, "neigh flush dev eth0");
+    lab.on(Side::B, || {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.send_to(b"?", (SHARED_V4, 9)).unwrap();
+    });
+    let entry = || lab.ip(Side::B, &format!("neigh show {SHARED_V4}"));
+    until("an answer", || entry().contains("lladdr"));
+    entry()
+        .split_whitespace()
+        .skip_while(|w| *w != "lladdr")
+        .nth(1)
+        .unwrap()
+        .to_owned()
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn with_a_macvlan_the_virtual_mac_answers_and_without_it_the_real_one() {
+    let lab = Lab::new();
+    lab.ip(Side::B, "addr add 192.0.2.200/24 dev eth0");
+    let node = Node::start(&lab, Side::A, Plan::default());
+    node.force(State::Master);
+    until("the addresses", || lab.has_both(Side::A));
+    assert_eq!(neighbour(&lab), "02:00:00:00:00:02");
+    node.stop().unwrap();
+
+    let mut plan = Plan::default();
+    plan.addresses.macvlan = Some(MacvlanOptions::default());
+    let node = Node::start(&lab, Side::A, plan);
+    let link = |what: &str| lab.ip(Side::A, &format!("-o link show type macvlan {what}"));
+    assert!(link("").contains("00:00:5e:00:01:01"));
+    assert!(link("up").is_empty());
+    let capture = lab.capture(Side::B);
+    node.force(State::Master);
+    until("the addresses", || lab.has_both(Side::A));
+    assert!(link("up").contains("carp1."));
+    let arp = capture
+        .next(|f| f[12..14] == [8, 6])
+        .expect("an announcement");
+    assert_eq!(arp[22..28], [0, 0, 0x5e, 0, 1, 1]);
+    assert_eq!(neighbour(&lab), "00:00:5e:00:01:01");
+
+    // The other addresses keep the other MAC.
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(3) {
+        assert!(lab.has_both(Side::A));
+        thread::sleep(Duration::from_millis(20));
+    }
+    // Even if the interface is deleted, it comes back.
+    let name = link("")
+        .split_whitespace()
+        .nth(1)
+        .unwrap()
+        .split('@')
+        .next()
+        .unwrap()
+        .to_owned();
+    lab.ip(Side::A, &format!("link del {name}"));
+    until("it is back", || {
+        lab.has_both(Side::A) && !link("up").is_empty()
+    });
+    assert_eq!(neighbour(&lab), "00:00:5e:00:01:01");
+
+    let ignore = || {
+        lab.on(Side::A, || {
+            std::fs::read_to_string("/proc/sys/net/ipv4/conf/eth0/arp_ignore").unwrap()
+        })
+    };
+    assert_eq!(ignore(), "1\n");
+    node.stop().unwrap();
+    assert_eq!((link(""), ignore()), (String::new(), "0\n".to_owned()));
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn link_and_administration_are_told_to_the_driver() {
+    let lab = Lab::new();
+    let mut node = Node::start(&lab, Side::A, Plan::default());
+    node.force(State::Master);
+    until("the addresses", || lab.has_both(Side::A));
+    let is = |wanted| move |event: &LinuxEvent| is_state(event, wanted);
+
+    lab.ip(Side::B, "link set eth0 down");
+    event(&mut node.events, is(Interface::NoCarrier));
+    assert_eq!(node.nic().state(), Interface::NoCarrier);
+    lab.ip(Side::B, "link set eth0 up");
+    event(&mut node.events, is(Interface::Up));
+    lab.ip(Side::A, "link set eth0 down");
+    event(&mut node.events, is(Interface::Down));
+    until("it rests", || node.state() == State::Init);
+    until("no address", || lab.has_none(Side::A));
+    lab.ip(Side::A, "link set eth0 up");
+    event(&mut node.events, is(Interface::Up));
+    until("it takes part", || node.state() != State::Init);
+    node.stop().unwrap();
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn an_interface_that_is_deleted_is_followed_when_it_comes_back() {
+    let lab = Lab::new();
+    let mut node = Node::start(&lab, Side::A, Plan::default());
+    node.force(State::Master);
+    until("the addresses", || lab.has_both(Side::A));
+    lab.ip(Side::A, "link del eth0");
+    event(&mut node.events, |e| matches!(e, LinuxEvent::Gone { .. }));
+    until("it rests", || node.state() == State::Init);
+    lab.plug();
+    event(&mut node.events, |e| matches!(e, LinuxEvent::Back { .. }));
+    until("it takes part", || node.state() != State::Init);
+    let other = Node::start(
+        &lab,
+        Side::B,
+        Plan {
+            advskew: 100,
+            ..Plan::default()
+        },
+    );
+    until("it is the master", || node.state() == State::Master);
+    until("it has the addresses", || lab.has_both(Side::A));
+    // It is heard by its new sockets, and hears by them.
+    assert_eq!(other.state(), State::Backup);
+    until("it is heard", || {
+        block_on(other.handle.status()).unwrap().stats().ipackets > 0
+    });
+    node.stop().unwrap();
+    until("B has the addresses", || lab.has_both(Side::B));
+    other.stop().unwrap();
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn what_another_host_took_over_does_not_come_back() {
+    let lab = Lab::new();
+    let worse = Plan {
+        advskew: 100,
+        ..Plan::default()
+    };
+    let a = Node::start(&lab, Side::A, worse);
+    a.force(State::Master);
+    until("the addresses", || lab.has_both(Side::A));
+    let b = Node::start(&lab, Side::B, Plan::default());
+    until("B is backup", || b.state() == State::Backup);
+    let hang = a.hang();
+    until("B has the addresses", || lab.has_both(Side::B));
+    assert!(lab.has_none(Side::A));
+
+    let capture = lab.capture(Side::B);
+    drop(hang);
+    until("A is backup", || a.state() == State::Backup);
+    let claim = capture.next(|frame| frame[12..14] == [8, 6]);
+    assert_eq!(claim, None);
+    assert!(lab.has_none(Side::A));
+    a.stop().unwrap();
+    b.stop().unwrap();
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn lost_events_are_made_up_for() {
+    let lab = Lab::new();
+    let mut node = Node::start(&lab, Side::A, Plan::default());
+    node.force(State::Master);
+    until("the addresses", || lab.has_both(Side::A));
+    let hang = node.hang();
+    until("they are gone", || lab.has_none(Side::A));
+    let lines = (0..4000).map(|n| {
+        let [high, low] = u16::try_from(n).unwrap().to_be_bytes();
+        format!("addr add 10.1.{high}.{low}/32 dev eth0\n")
+    });
+    let batch = std::env::temp_dir().join(format!("{}-batch", lab.name(Side::A)));
+    std::fs::write(&batch, lines.collect::<String>()).unwrap();
+    lab.ip(Side::A, &format!("-batch {}", batch.display()));
+    std::fs::remove_file(batch).unwrap();
+    lab.ip(Side::A, "link set eth0 mtu 1400");
+    drop(hang);
+    event(&mut node.events, |e| matches!(e, LinuxEvent::Overrun));
+    until("they are back", || lab.has_both(Side::A));
+    until("all are known", || node.nic().addresses().len() == 4002);
+    node.stop().unwrap();
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn a_port_that_leaves_a_bridge_is_not_gone() {
+    let lab = Lab::new();
+    let mut node = Node::start(&lab, Side::A, Plan::default());
+    lab.ip(Side::A, "link add br0 type bridge");
+    lab.ip(Side::A, "link set eth0 master br0");
+    lab.ip(Side::A, "link set eth0 nomaster");
+    lab.ip(Side::A, "link set eth0 down");
+    let first =
+        |e: &LinuxEvent| !matches!(e, LinuxEvent::Link { state, .. } if *state == Interface::Up);
+    let said = event(&mut node.events, first);
+    assert!(is_state(&said, Interface::Down), "{said}");
+    node.stop().unwrap();
+}
+
+#[test]
+#[ignore = "needs root: drops capabilities"]
+fn a_missing_capability_is_named() {
+    let program = std::env::current_exe().unwrap();
+    for name in ["cap_net_raw", "cap_net_admin"] {
+        let test = "--ignored --exact helper_without_a_capability";
+        let output = Command::new("capsh")
+            .arg(format!("--drop={name}"))
+            .arg("--")
+            .args(["-c", &format!("{} {test}", program.display())])
+            .env("HA_HELPER", name)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("1 passed"), "{said}");
+    }
+}
+
+#[test]
+#[ignore = "run by another test"]
+fn helper_without_a_capability() {
+    let capability = match std::env::var("HA_HELPER").as_deref() {
+        Ok("cap_net_raw") => Capability::NetRaw,
+        Ok("cap_net_admin") => Capability::NetAdmin,
+        _ => return,
+    };
+    let error = Network::open().unwrap_err();
+    assert!(
+        matches!(error, LinuxError::MissingCapability { capability: c } if c == capability),
+        "{error}"
+    );
+    assert_eq!(
+        error.to_string(),
+        format!("missing capability {capability}")
+    );
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn faults_of_the_configuration_are_named() {
+    let lab = Lab::new();
+    lab.ip(Side::A, "link add carp1.2 type veth peer name other");
+    lab.run(Side::A, async {
+        let network = Network::open().unwrap();
+        let named = |name| InterfaceName::new(name).unwrap();
+        let error = network.interface(named("eth9")).await.unwrap_err();
+        assert_eq!(error.to_string(), "no interface eth9");
+        let error = network.interface(named("lo")).await.unwrap_err();
+        assert_eq!(error.to_string(), "interface lo has no Ethernet address");
+
+        let nic = network.interface(eth0()).await.unwrap();
+        let mut options = AddressOptions::default();
+        options.prefixes = [(IpAddr::from([192, 0, 2, 1]), 33)].into();
+        let error = nic.effects(vhid(), options).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "prefix length 33 of 192.0.2.1 is too long"
+        );
+        let mut macvlan = MacvlanOptions::default();
+        macvlan.name = Some(named("carp1.2"));
+        let mut options = AddressOptions::default();
+        options.macvlan = Some(macvlan);
+        let error = nic.effects(vhid(), options).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "interface carp1.2 exists and is no macvlan on eth0"
+        );
+        let _first = nic
+            .effects(vhid(), AddressOptions::default())
+            .await
+            .unwrap();
+        let error = nic
+            .effects(vhid(), AddressOptions::default())
+            .await
+            .unwrap_err();
+        assert_eq!(error.to_string(), "vhid 1 has effects on eth0 already");
+    });
+}
