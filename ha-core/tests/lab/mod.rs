@@ -1,25 +1,22 @@
 //! Two network namespaces with a cable between them: `eth0` in one, `eth0` in the other.
 
+use core::net::IpAddr;
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 use std::fs::File;
 use std::io::Read;
-use std::net::IpAddr;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use ha_core::carp_proto::{AdvSkew, Config, Interface, InterfaceName, Key, State, Vhid};
-use ha_core::io::linux::{
-    AddressOptions, LinuxEvent, LinuxEvents, Network, Nic, RawTransport, TransportOptions,
-};
-use ha_core::io::{
-    Driver, DriverError, Handle, HostId, Limits, SegmentId, Setup, increasing_from_clock,
-};
+use ha_core::io::linux::{AddressOptions, LinuxEvent, LinuxEvents, Network, Nic, TransportOptions};
+use ha_core::io::{Driver, DriverError, Handle, HostId, Limits, Setup, increasing_from_clock};
 use nix::sched::{CloneFlags, setns};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::runtime::Builder;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 pub(crate) const SHARED_V4: &str = "192.0.2.1";
 pub(crate) const SHARED_V6: &str = "2001:db8::1";
@@ -135,11 +132,19 @@ impl Lab {
         self.on(side, || block_on(future))
     }
 
-    /// Listens to all frames that reach an interface of this side.
+    /// Listens to all frames that others send to this side.
     pub(crate) fn capture(&self, side: Side) -> Capture {
         Capture(self.on(side, || {
             let every = Protocol::from(i32::from(0x0003_u16.to_be()));
             let socket = Socket::new(Domain::PACKET, Type::RAW, Some(every)).unwrap();
+            // Load the type of the packet, and drop what leaves this side.
+            let filter = [
+                SockFilter::new(0x20, 0, 0, 0xffff_f004),
+                SockFilter::new(0x15, 0, 1, 4),
+                SockFilter::new(0x06, 0, 0, 0),
+                SockFilter::new(0x06, 0, 0, u32::MAX),
+            ];
+            socket.attach_filter(&filter).unwrap();
             let patience = Some(Duration::from_secs(2));
             socket.set_read_timeout(patience).unwrap();
             socket
@@ -243,8 +248,6 @@ pub(crate) struct Plan {
     pub(crate) advskew: u8,
     pub(crate) transport: TransportOptions,
     pub(crate) addresses: AddressOptions,
-    /// Is called by the transport before it is asked for packets.
-    pub(crate) hook: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Default for Plan {
@@ -257,24 +260,27 @@ impl Default for Plan {
             advskew: 0,
             transport: TransportOptions::default(),
             addresses: options,
-            hook: Arc::new(|| {}),
         }
     }
 }
+
+/// A time during which a node hangs: until the sender is gone.
+type Hang = Receiver<()>;
 
 /// A driver with one virtual host, in a thread of its own.
 pub(crate) struct Node {
     pub(crate) handle: Handle,
     pub(crate) host: HostId,
-    pub(crate) segment: SegmentId,
     pub(crate) nic: Option<Nic>,
     pub(crate) events: LinuxEvents,
+    hangs: UnboundedSender<Hang>,
     thread: Option<JoinHandle<Result<(), DriverError>>>,
 }
 
 impl Node {
     pub(crate) fn start(lab: &Lab, side: Side, plan: Plan) -> Self {
-        let (sender, receiver) = std::sync::mpsc::channel();
+        let (hangs, mut orders) = unbounded_channel::<Hang>();
+        let (sender, receiver) = channel();
         let thread = lab.spawn(side, move || {
             block_on(async {
                 let network = Network::open().unwrap();
@@ -286,27 +292,33 @@ impl Node {
                 config.counter = increasing_from_clock();
                 let effects = nic.effects(vhid(), plan.addresses).await.unwrap();
                 let mut driver = Driver::new(Limits::default());
-                let segment = driver.add_segment(Hooked(transport, plan.hook));
+                let segment = driver.add_segment(transport);
                 let key = Key::from_passphrase(b"secret");
                 let setup = Setup::new(config, key, &addresses(), effects);
                 let host = driver.add(segment, setup).unwrap();
                 let handle = driver.handle();
                 let keeper = network.keep(handle.clone(), [(nic.clone(), segment)].into());
                 let keeper = tokio::spawn(keeper);
-                sender.send((handle, host, segment, nic, events)).unwrap();
+                tokio::spawn(async move {
+                    while let Some(end) = orders.recv().await {
+                        // Holds up all that runs in this thread.
+                        let _ = end.recv();
+                    }
+                });
+                sender.send((handle, host, nic, events)).unwrap();
                 drop((sender, network));
                 let result = driver.run().await;
                 keeper.await.unwrap().unwrap();
                 result
             })
         });
-        let (handle, host, segment, nic, events) = receiver.recv().expect("the node to start");
+        let (handle, host, nic, events) = receiver.recv().expect("the node to start");
         Self {
             handle,
             host,
-            segment,
             nic: Some(nic),
             events,
+            hangs,
             thread: Some(thread),
         }
     }
@@ -317,6 +329,13 @@ impl Node {
 
     pub(crate) fn force(&self, state: State) {
         block_on(self.handle.force(self.host, state)).unwrap();
+    }
+
+    /// Has the whole node hang until what is returned is dropped.
+    pub(crate) fn hang(&self) -> Sender<()> {
+        let (end, hang) = channel();
+        self.hangs.send(hang).unwrap();
+        end
     }
 
     pub(crate) fn state(&self) -> State {
@@ -338,36 +357,6 @@ impl Drop for Node {
             self.nic = None;
             let _ = thread.join();
         }
-    }
-}
-
-/// A transport that can be made to hang.
-struct Hooked(RawTransport, Arc<dyn Fn() + Send + Sync>);
-
-impl ha_core::io::Transport for Hooked {
-    fn carries(&self, family: ha_core::carp_proto::Family) -> bool {
-        self.0.carries(family)
-    }
-
-    fn source(&self, family: ha_core::carp_proto::Family) -> Option<IpAddr> {
-        self.0.source(family)
-    }
-
-    fn poll_receive<'b>(
-        &mut self,
-        cx: &mut core::task::Context<'_>,
-        buffer: &'b mut [u8],
-    ) -> core::task::Poll<std::io::Result<Option<ha_core::carp_proto::Datagram<'b>>>> {
-        (self.1)();
-        self.0.poll_receive(cx, buffer)
-    }
-
-    fn try_send(
-        &mut self,
-        family: ha_core::carp_proto::Family,
-        advertisement: &[u8],
-    ) -> std::io::Result<()> {
-        self.0.try_send(family, advertisement)
     }
 }
 

@@ -141,10 +141,18 @@ impl Effects for Addresses {
 
 impl Drop for Addresses {
     fn drop(&mut self) {
-        let (card, vhid) = (self.card.clone(), self.vhid);
-        self.shared
-            .worker
-            .post(move |rtnl| serve::forget(rtnl, &card, vhid));
+        // At once, so that its place is free; what is to be done about it comes before whatever
+        // takes the place.
+        let (macvlan, below) = self.card.facts().forget(self.vhid);
+        let name = self.card.name();
+        self.shared.worker.post(move |rtnl| {
+            if let Some(macvlan) = macvlan {
+                macvlan.remove(rtnl);
+            }
+            if let Some(below) = below {
+                below.restore(name);
+            }
+        });
     }
 }
 

@@ -200,6 +200,15 @@ impl Facts {
         self.choose_sources();
     }
 
+    /// Forgets a virtual host; returns what is to be removed and restored.
+    pub(super) fn forget(&mut self, vhid: Vhid) -> (Option<Macvlan>, Option<Below>) {
+        let gone = self.hosts.remove(&vhid);
+        self.choose_sources();
+        let is_last = self.hosts.values().all(|host| host.macvlan.is_none());
+        let below = is_last.then(|| self.below.take()).flatten();
+        (gone.and_then(|host| host.macvlan), below)
+    }
+
     /// Chooses from where to send (CARP §1.2.1).
     pub(super) fn choose_sources(&mut self) {
         // Of a host that is shared, it is no longer an own address.

@@ -85,8 +85,9 @@ impl Macvlan {
         sysctl::write(Family::V4, self.name, "arp_ignore", 1)?;
         // Answers leave by the interface below, where the network is.
         sysctl::write(Family::V4, self.name, "rp_filter", 2)?;
-        sysctl::write(Family::V6, self.name, "accept_ra", 0)?;
-        sysctl::write(Family::V6, self.name, "accept_dad", 0)
+        // No address but the shared ones, neither a link-local one nor by a router's word.
+        sysctl::write(Family::V6, self.name, "addr_gen_mode", 1)?;
+        sysctl::write(Family::V6, self.name, "accept_ra", 0)
     }
 
     pub(super) fn switch(&self, rtnl: &mut Rtnl, is_up: bool) -> Result<(), LinuxError> {

@@ -11,8 +11,8 @@ use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressMessage, AddressScope, CacheInfo,
 };
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoMacVlan, LinkAttribute,
-    LinkFlags, LinkInfo, LinkLayerType, LinkMessage, MacVlanMode, State,
+    InfoData, InfoKind, InfoMacVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
+    LinkMessage, MacVlanMode, State,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
@@ -124,13 +124,6 @@ pub(super) fn add_macvlan(name: InterfaceName, parent: u32, mac: MacAddr) -> Req
                     [InfoMacVlan::Mode(MacVlanMode::Bridge)].into(),
                 )),
             ]
-            .into(),
-        ),
-        // No link-local address by which it would become known.
-        LinkAttribute::AfSpecUnspec(
-            [AfSpecUnspec::Inet6(
-                [AfSpecInet6::AddrGenMode(In6AddrGenMode::None)].into(),
-            )]
             .into(),
         ),
     ]

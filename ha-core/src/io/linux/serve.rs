@@ -311,21 +311,3 @@ pub(super) fn links(rtnl: &mut Rtnl) -> Result<Vec<LinkState>, LinuxError> {
     };
     Ok(answers.iter().filter_map(parse).collect())
 }
-
-/// Forgets a virtual host, and what was made for it.
-pub(super) fn forget(rtnl: &mut Rtnl, card: &Card, vhid: Vhid) {
-    let (macvlan, below) = {
-        let mut facts = card.facts();
-        let gone = facts.hosts.remove(&vhid);
-        facts.choose_sources();
-        let is_last = facts.hosts.values().all(|host| host.macvlan.is_none());
-        let below = is_last.then(|| facts.below.take()).flatten();
-        (gone.and_then(|host| host.macvlan), below)
-    };
-    if let Some(macvlan) = macvlan {
-        macvlan.remove(rtnl);
-    }
-    if let Some(below) = below {
-        below.restore(card.name());
-    }
-}
