@@ -386,7 +386,9 @@ mod tests {
         assert_eq!(host.dialect(), Dialect::FreeBsd(FreeBsd::From14));
         assert_eq!(host.live.addresses, ["192.0.2.1/24".parse().unwrap()]);
         assert!(host.expire && host.set_address && host.live.multicast);
-        assert!(!host.hold_link && !host.macvlan && !host.live.preempt && host.live.peers.is_empty());
+        assert!(
+            !host.hold_link && !host.macvlan && !host.live.preempt && host.live.peers.is_empty()
+        );
         assert_eq!(host.live.scripts, Scripts::default());
         assert_eq!(parse(""), Ok(Config::default()));
     }
