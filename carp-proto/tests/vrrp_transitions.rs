@@ -34,6 +34,7 @@ use carp_proto::{
     InterfaceName, Output, Received, Refusal, SendResult, State, TTL, UnknownLink,
 };
 use common::{Host, addresses, received, saying, trace, vhid};
+use proptest::prelude::*;
 
 const QUARTER: Duration = Duration::from_millis(250);
 
@@ -448,4 +449,54 @@ fn the_switches_that_matter_to_vrrp_change_what_they_say() {
         format!("{farewell}; send4 p0/100; send6 p0/100")
     );
     assert_eq!(says(|i| i.bow_out = false, gone), farewell);
+}
+
+/// What two Actives do on hearing each other: how many of them stay.
+fn left_of_two(rules: Vrrp, priorities: [u8; 2], intervals: [u16; 2]) -> usize {
+    let sources = ["192.0.2.5", "192.0.2.6"].map(ip);
+    let after = |own: usize, other: usize| {
+        let mut config = improved(rules);
+        config.settings.priority = Priority::new(priorities[own]).unwrap();
+        config.settings.adver_interval = AdverInterval::new(intervals[own]).unwrap();
+        let mut host = Host::new(config);
+        host.send(addresses(1, 0));
+        host.send(Input::Source(sources[own]));
+        host.send(Input::Force(State::Master));
+        host.send(from_peer(
+            sources[other],
+            priorities[other],
+            intervals[other],
+        ));
+        usize::from(host.machine.state() == State::Master)
+    };
+    after(0, 1) + after(1, 0)
+}
+
+proptest! {
+    #[test]
+    fn of_two_active_routers_exactly_one_gives_way_by_the_rfc(
+        priorities in [1..=254_u8, 1..=254_u8],
+        is_tie in any::<bool>(),
+        intervals in [1..=4095_u16, 1..=4095_u16],
+    ) {
+        let [one, other] = priorities;
+        let other = if is_tie { one } else { other };
+        prop_assert_eq!(left_of_two(Vrrp::Rfc9568, [one, other], intervals), 1);
+    }
+
+    /// By FreeBSD's rules, that is so if priorities differ and intervals do not.
+    #[test]
+    fn of_two_freebsd_15_one_two_or_none_stays(
+        priorities in [1..=254_u8, 1..=254_u8],
+        intervals in [1..=4095_u16, 1..=4095_u16],
+    ) {
+        let [one, other] = priorities;
+        let [quick, slow] = intervals;
+        prop_assume!(one < other && quick < slow);
+        let left = |priorities, intervals| left_of_two(Vrrp::FreeBsd15, priorities, intervals);
+        prop_assert_eq!(left([one, other], [quick, quick]), 1);
+        prop_assert_eq!(left([one, one], [quick, quick]), 2);
+        prop_assert_eq!(left([one, other], [slow, quick]), 1);
+        prop_assert_eq!(left([one, other], [quick, slow]), 0);
+    }
 }

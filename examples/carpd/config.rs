@@ -98,7 +98,8 @@ pub(crate) struct Host {
     pub(crate) expire: bool,
     /// Whether the daemon sets the addresses; otherwise the scripts do.
     pub(crate) set_address: bool,
-    /// Whether a link that comes back within one interval costs a master nothing.
+    /// Whether a master without carrier waits one interval for its return; otherwise it steps
+    /// down at once.
     pub(crate) hold_link: bool,
     pub(crate) live: Live,
 }

@@ -28,6 +28,23 @@ use super::script::{Settled, Wish};
 /// they go on leaving while the others begin.
 const FAREWELL: Duration = Duration::from_secs(30);
 
+/// Why a configuration is not in force, or not all of it.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// Something cannot be opened; nothing has changed.
+    Nothing(String),
+    /// Something failed on the way.
+    Partly(String),
+}
+
+impl core::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Nothing(error) | Self::Partly(error) => f.write_str(error),
+        }
+    }
+}
+
 /// What a configuration has become.
 #[derive(Debug)]
 pub(crate) struct Daemon {
@@ -80,10 +97,12 @@ impl Daemon {
     ///
     /// What can fail for want of an interface or a socket is tried first, and nothing has
     /// changed if it does. What fails later is told, and the rest is done all the same.
-    pub(crate) async fn apply(&mut self, to: Config) -> Result<(), String> {
+    pub(crate) async fn apply(&mut self, to: Config) -> Result<(), Refusal> {
         let plan = Plan::new(&self.config, &to);
-        let transports = self.open_transports(&plan, &to).await?;
-        self.open_control(to.control.as_deref())?;
+        let transports = self.open_transports(&plan, &to).await;
+        let transports = transports.map_err(Refusal::Nothing)?;
+        let control = self.open_control(to.control.as_deref());
+        control.map_err(Refusal::Nothing)?;
         if plan.is_empty() {
             self.config = to;
             return Ok(());
@@ -121,7 +140,7 @@ impl Daemon {
         while self.workers.try_join_next().is_some() {}
         match errors.as_slice() {
             [] => Ok(()),
-            errors => Err(errors.join("; ")),
+            errors => Err(Refusal::Partly(errors.join("; "))),
         }
     }
 

@@ -162,7 +162,7 @@ struct RawHost {
     expire: bool,
     #[serde(default = "yes")]
     set_address: bool,
-    #[serde(default = "yes")]
+    #[serde(default)]
     hold_link: bool,
     up: Option<PathBuf>,
     down: Option<PathBuf>,
@@ -385,8 +385,10 @@ mod tests {
         let host = &config.hosts.values().next().unwrap();
         assert_eq!(host.dialect(), Dialect::FreeBsd(FreeBsd::From14));
         assert_eq!(host.live.addresses, ["192.0.2.1/24".parse().unwrap()]);
-        assert!(host.expire && host.set_address && host.hold_link && host.live.multicast);
-        assert!(!host.macvlan && !host.live.preempt && host.live.peers.is_empty());
+        assert!(host.expire && host.set_address && host.live.multicast);
+        assert!(
+            !host.hold_link && !host.macvlan && !host.live.preempt && host.live.peers.is_empty()
+        );
         assert_eq!(host.live.scripts, Scripts::default());
         assert_eq!(parse(""), Ok(Config::default()));
     }

@@ -249,7 +249,7 @@ impl Ucarp {
             macvlan: false,
             expire: true,
             set_address: !(self.no_set_address || scripts_own_it),
-            hold_link: true,
+            hold_link: false,
             live: Live {
                 addresses: vec![self.addr],
                 pace: Pace::Carp {

@@ -253,7 +253,7 @@ mod tests {
             ("vhid = 2", "vhid = 2\nrules = \"openbsd\""),
             ("vhid = 2", "vhid = 2\nmacvlan = true"),
             ("vhid = 2", "vhid = 2\nexpire = false"),
-            ("vhid = 2", "vhid = 2\nhold_link = false"),
+            ("vhid = 2", "vhid = 2\nhold_link = true"),
         ] {
             let expected = Plan {
                 remove_hosts: host("2@eth0"),

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use tracing::{error, info, warn};
 
 use super::config::Config;
-use super::daemon::Daemon;
+use super::daemon::{Daemon, Refusal};
 use super::log::{self, Names};
 use super::options::Options;
 use super::{control, process, systemd};
@@ -109,7 +109,7 @@ async fn run(options: &Options, config: Config) -> Result<(), String> {
     if let Err(error) = daemon.apply(config).await {
         // What did begin does not stay behind.
         let _ = daemon.shut_down().await;
-        return Err(error);
+        return Err(error.to_string());
     }
     tokio::spawn(systemd::watchdog(handle.clone()));
     tokio::spawn(systemd::roles(
@@ -172,7 +172,12 @@ async fn reload(options: &Options, daemon: &mut Daemon) {
     match options.load() {
         Ok(config) => match daemon.apply(config).await {
             Ok(()) => info!("the new configuration is in force"),
-            Err(error) => error!(%error, "not all of the new configuration is in force"),
+            Err(Refusal::Nothing(error)) => {
+                error!(%error, "the former configuration stays in force");
+            }
+            Err(Refusal::Partly(error)) => {
+                error!(%error, "not all of the new configuration is in force");
+            }
         },
         Err(error) => error!(%error, "the former configuration stays in force"),
     }

@@ -16,11 +16,9 @@
 mod lab;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::net::UdpSocket;
 use std::process::Command;
-use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
@@ -242,7 +240,8 @@ fn election(plan: fn() -> Plan) {
     let begin = Instant::now();
     a.stop().unwrap();
     until("B has the addresses", || lab.has_both(Side::B));
-    assert!(begin.elapsed() < Duration::from_secs(1), "{begin:?}");
+    let took = begin.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
     assert!(lab.has_none(Side::A));
     b.stop().unwrap();
     assert!(lab.has_none(Side::B));
@@ -280,17 +279,10 @@ fn two_nodes_agree_with_macvlans() {
 #[ignore = "needs root: creates network namespaces"]
 fn an_address_lives_while_the_driver_does_and_no_longer() {
     let lab = Lab::new();
-    let hangs = Arc::new(AtomicBool::new(false));
-    let hang = hangs.clone();
-    let hook = Arc::new(move || {
-        while hang.load(Ordering::Relaxed) {
-            thread::sleep(Duration::from_millis(1));
-        }
-    });
-    let plan = Plan {
-        hook,
-        ..Plan::default()
-    };
+    let mut plan = Plan::default();
+    plan.addresses.prefixes = addresses()
+        .map(|a| (a, if a.is_ipv4() { 24 } else { 64 }))
+        .into();
     let mut node = Node::start(&lab, Side::A, plan);
     node.force(State::Master);
     until("the addresses", || lab.has_both(Side::A));
@@ -306,13 +298,13 @@ fn an_address_lives_while_the_driver_does_and_no_longer() {
         2
     );
 
-    hangs.store(true, Ordering::Relaxed);
+    let hang = node.hang();
     let gone = until("they are gone", || lab.has_none(Side::A));
     assert!(gone < Duration::from_millis(2100), "{gone:?}");
     assert!(gone > Duration::from_millis(500), "{gone:?}");
 
     // As nobody else took over, they come back.
-    hangs.store(false, Ordering::Relaxed);
+    drop(hang);
     until("they are back", || lab.has_both(Side::A));
     event(&mut node.events, |e| matches!(e, LinuxEvent::Late { .. }));
     node.stop().unwrap();
@@ -597,6 +589,74 @@ fn an_interface_that_is_deleted_is_followed_when_it_comes_back() {
     node.stop().unwrap();
     until("B has the addresses", || lab.has_both(Side::B));
     other.stop().unwrap();
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn what_another_host_took_over_does_not_come_back() {
+    let lab = Lab::new();
+    let worse = Plan {
+        advskew: 100,
+        ..Plan::default()
+    };
+    let a = Node::start(&lab, Side::A, worse);
+    a.force(State::Master);
+    until("the addresses", || lab.has_both(Side::A));
+    let b = Node::start(&lab, Side::B, Plan::default());
+    until("B is backup", || b.state() == State::Backup);
+    let hang = a.hang();
+    until("B has the addresses", || lab.has_both(Side::B));
+    assert!(lab.has_none(Side::A));
+
+    let capture = lab.capture(Side::B);
+    drop(hang);
+    until("A is backup", || a.state() == State::Backup);
+    let claim = capture.next(|frame| frame[12..14] == [8, 6]);
+    assert_eq!(claim, None);
+    assert!(lab.has_none(Side::A));
+    a.stop().unwrap();
+    b.stop().unwrap();
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn lost_events_are_made_up_for() {
+    let lab = Lab::new();
+    let mut node = Node::start(&lab, Side::A, Plan::default());
+    node.force(State::Master);
+    until("the addresses", || lab.has_both(Side::A));
+    let hang = node.hang();
+    until("they are gone", || lab.has_none(Side::A));
+    let lines = (0..4000).map(|n| {
+        let [high, low] = u16::try_from(n).unwrap().to_be_bytes();
+        format!("addr add 10.1.{high}.{low}/32 dev eth0\n")
+    });
+    let batch = std::env::temp_dir().join(format!("{}-batch", lab.name(Side::A)));
+    std::fs::write(&batch, lines.collect::<String>()).unwrap();
+    lab.ip(Side::A, &format!("-batch {}", batch.display()));
+    std::fs::remove_file(batch).unwrap();
+    lab.ip(Side::A, "link set eth0 mtu 1400");
+    drop(hang);
+    event(&mut node.events, |e| matches!(e, LinuxEvent::Overrun));
+    until("they are back", || lab.has_both(Side::A));
+    until("all are known", || node.nic().addresses().len() == 4002);
+    node.stop().unwrap();
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn a_port_that_leaves_a_bridge_is_not_gone() {
+    let lab = Lab::new();
+    let mut node = Node::start(&lab, Side::A, Plan::default());
+    lab.ip(Side::A, "link add br0 type bridge");
+    lab.ip(Side::A, "link set eth0 master br0");
+    lab.ip(Side::A, "link set eth0 nomaster");
+    lab.ip(Side::A, "link set eth0 down");
+    let first =
+        |e: &LinuxEvent| !matches!(e, LinuxEvent::Link { state, .. } if *state == Interface::Up);
+    let said = event(&mut node.events, first);
+    assert!(is_state(&said, Interface::Down), "{said}");
+    node.stop().unwrap();
 }
 
 #[test]

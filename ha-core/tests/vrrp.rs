@@ -18,8 +18,9 @@ use ha_core::carp_proto::vrrp::{AdverInterval, Checksum, Ends, Priority, View, V
 use ha_core::carp_proto::{self, Config, Family, Reason, State, Stats, Vhid};
 use ha_core::io::{
     CommandError, Driver, EventKind, Events, Handle, HostId, Setup, SetupError, Transport,
+    UdpTransport,
 };
-use memory::{Memory, Network, Notes, SHARED, SHARED_V6, address_of, setup};
+use memory::{Network, Notes, SHARED, SHARED_V6, address_of, setup};
 use tokio::time::{Instant, sleep};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -42,7 +43,7 @@ struct Node {
 }
 
 impl Node {
-    fn start(transport: Memory, setup: Setup) -> Self {
+    fn start(transport: impl Transport + 'static, setup: Setup) -> Self {
         let mut driver = Driver::default();
         let segment = driver.add_segment(transport);
         let host = driver.add(segment, setup).unwrap();
@@ -322,4 +323,33 @@ async fn the_longest_packet_is_sent_and_heard() {
         .await
         .unwrap();
     assert_eq!(better.state().await, State::Backup);
+}
+
+/// With real sockets and real time, in steps of 200 ms.
+#[tokio::test]
+async fn vrrp_travels_in_udp_datagrams() {
+    let free = |address: &str| {
+        let socket = std::net::UdpSocket::bind((address, 0)).ok()?;
+        socket.local_addr().ok()
+    };
+    let (Some(one), Some(two)) = (free("127.0.0.1"), free("127.0.0.2")) else {
+        eprintln!("there is one loopback address only");
+        return;
+    };
+    let start = |own, priority| {
+        let transport = UdpTransport::bind(&[own], &[one, two]).unwrap();
+        let mut config = config(Vrrp::Rfc9568, priority);
+        config.settings.adver_interval = AdverInterval::new(20).unwrap();
+        let setup = Setup::vrrp(config, &[SHARED], Notes::default());
+        Node::start(transport, setup)
+    };
+    let (mut better, mut worse) = (start(one, 200), start(two, 100));
+    better.becomes(State::Master).await;
+    sleep(SECOND).await;
+    assert_eq!(better.state().await, State::Master);
+    assert_eq!(worse.state().await, State::Backup);
+    let stats = worse.stats().await;
+    assert!(stats.ipackets > 2 && stats.badsum == 0, "{stats}");
+    better.handle.shutdown().await.unwrap();
+    worse.becomes(State::Master).await;
 }

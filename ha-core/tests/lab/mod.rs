@@ -5,12 +5,17 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use core::task::{Context, Poll};
 use core::time::Duration;
 use std::fs::File;
+<<<<<<< HEAD
 use std::io::{self, Read};
+=======
+use std::io::Read;
+>>>>>>> carpd
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+<<<<<<< HEAD
 use ha_core::carp_proto::{
     AdvSkew, Config, Datagram, Family, Interface, InterfaceName, Key, State, Vhid,
 };
@@ -20,9 +25,15 @@ use ha_core::io::linux::{
 use ha_core::io::{
     Driver, DriverError, Handle, HostId, Limits, Setup, Transport, increasing_from_clock,
 };
+=======
+use ha_core::carp_proto::{AdvSkew, Config, Interface, InterfaceName, Key, State, Vhid};
+use ha_core::io::linux::{AddressOptions, LinuxEvent, LinuxEvents, Network, Nic, TransportOptions};
+use ha_core::io::{Driver, DriverError, Handle, HostId, Limits, Setup, increasing_from_clock};
+>>>>>>> carpd
 use nix::sched::{CloneFlags, setns};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::runtime::Builder;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 pub(crate) const SHARED_V4: &str = "192.0.2.1";
 pub(crate) const SHARED_V6: &str = "2001:db8::1";
@@ -254,8 +265,6 @@ pub(crate) struct Plan {
     pub(crate) advskew: u8,
     pub(crate) transport: TransportOptions,
     pub(crate) addresses: AddressOptions,
-    /// Is called by the transport before it is asked for packets.
-    pub(crate) hook: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Default for Plan {
@@ -268,10 +277,12 @@ impl Default for Plan {
             advskew: 0,
             transport: TransportOptions::default(),
             addresses: options,
-            hook: Arc::new(|| {}),
         }
     }
 }
+
+/// A time during which a node hangs: until the sender is gone.
+type Hang = Receiver<()>;
 
 /// A driver with one virtual host, in a thread of its own.
 pub(crate) struct Node {
@@ -279,12 +290,14 @@ pub(crate) struct Node {
     pub(crate) host: HostId,
     pub(crate) nic: Option<Nic>,
     pub(crate) events: LinuxEvents,
+    hangs: UnboundedSender<Hang>,
     thread: Option<JoinHandle<Result<(), DriverError>>>,
 }
 
 impl Node {
     pub(crate) fn start(lab: &Lab, side: Side, plan: Plan) -> Self {
-        let (sender, receiver) = std::sync::mpsc::channel();
+        let (hangs, mut orders) = unbounded_channel::<Hang>();
+        let (sender, receiver) = channel();
         let thread = lab.spawn(side, move || {
             block_on(async {
                 let network = Network::open().unwrap();
@@ -296,13 +309,22 @@ impl Node {
                 config.counter = increasing_from_clock();
                 let effects = nic.effects(vhid(), plan.addresses).await.unwrap();
                 let mut driver = Driver::new(Limits::default());
-                let segment = driver.add_segment(Hooked(transport, plan.hook));
+                let segment = driver.add_segment(transport);
                 let key = Key::from_passphrase(b"secret");
                 let setup = Setup::new(config, key, &addresses(), effects);
                 let host = driver.add(segment, setup).unwrap();
                 let handle = driver.handle();
                 let keeper = network.keep(handle.clone(), [(nic.clone(), segment)].into());
                 let keeper = tokio::spawn(keeper);
+<<<<<<< HEAD
+=======
+                tokio::spawn(async move {
+                    while let Some(end) = orders.recv().await {
+                        // Holds up all that runs in this thread.
+                        let _ = end.recv();
+                    }
+                });
+>>>>>>> carpd
                 sender.send((handle, host, nic, events)).unwrap();
                 drop((sender, network));
                 let result = driver.run().await;
@@ -316,6 +338,7 @@ impl Node {
             host,
             nic: Some(nic),
             events,
+            hangs,
             thread: Some(thread),
         }
     }
@@ -326,6 +349,13 @@ impl Node {
 
     pub(crate) fn force(&self, state: State) {
         block_on(self.handle.force(self.host, state)).unwrap();
+    }
+
+    /// Has the whole node hang until what is returned is dropped.
+    pub(crate) fn hang(&self) -> Sender<()> {
+        let (end, hang) = channel();
+        self.hangs.send(hang).unwrap();
+        end
     }
 
     pub(crate) fn state(&self) -> State {
@@ -350,6 +380,7 @@ impl Drop for Node {
     }
 }
 
+<<<<<<< HEAD
 /// A transport that can be made to hang.
 struct Hooked(RawTransport, Arc<dyn Fn() + Send + Sync>);
 
@@ -376,6 +407,8 @@ impl Transport for Hooked {
     }
 }
 
+=======
+>>>>>>> carpd
 pub(crate) fn is_state(event: &LinuxEvent, wanted: Interface) -> bool {
     matches!(event, LinuxEvent::Link { state, .. } if *state == wanted)
 }

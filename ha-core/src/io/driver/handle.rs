@@ -295,6 +295,11 @@ impl Handle {
         answer.await.map_err(|_| CommandError::Ended)
     }
 
+    /// Waits until the driver has ended, in whatever way.
+    pub async fn ended(&self) {
+        self.commands.closed().await;
+    }
+
     async fn change(&self, change: Change) -> Result<(), CommandError> {
         let (reply, answer) = oneshot::channel();
         self.ask(Command::Change(change, reply)).await?;

@@ -21,8 +21,8 @@ use crate::io::{CommandError, Handle, SegmentId, clock};
 
 /// How often a lifetime is lengthened before it would run out.
 const REFRESHES: u32 = 4;
-/// How often the driver is asked whether it runs if nothing has a lifetime.
-const IDLE: Duration = Duration::from_secs(1);
+/// How soon is looked again if nothing has a lifetime yet; soon enough for the shortest.
+const IDLE: Duration = Duration::from_millis(250);
 
 /// Addresses to be restored.
 type Lost = Vec<(Arc<Card>, Vhid, IpAddr)>;
@@ -37,6 +37,7 @@ pub(super) async fn keep(
 ) -> Result<(), LinuxError> {
     // Before all is looked at, so that no change is missed between.
     let mut watch = Watch::open(shared.port)?;
+    let driver = handle.clone();
     let mut keeper = Keeper {
         shared,
         handle,
@@ -55,6 +56,7 @@ pub(super) async fn keep(
                 alarm.as_mut().reset(asked_at + keeper.period());
                 going
             }
+            () = driver.ended() => Err(Ended),
             changes = watch.changes() => keeper.on_changes(changes?).await,
         };
     }
@@ -76,7 +78,10 @@ impl Keeper {
         for (nic, segment) in self.segments.clone() {
             self.set_interface(segment, nic.state()).await?;
         }
-        self.on_changes([Change::Overrun].into()).await
+        let mut lost = Lost::new();
+        self.look_at_links(&mut lost).await?;
+        self.look_at_addresses(&mut lost).await;
+        self.restore(lost).await
     }
 
     // Lifetimes.
@@ -134,6 +139,7 @@ impl Keeper {
             }
         }
         if is_overrun {
+            self.shared.teller.tell(LinuxEvent::Overrun);
             self.look_at_links(&mut lost).await?;
         }
         if is_overrun || is_dirty {

@@ -97,9 +97,11 @@ pub enum EthernetSource {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AddressOptions {
-    /// The shared addresses and the lengths of their prefixes. Addresses that the driver serves
-    /// and that are not here get 32 and 128; so a change by
-    /// [`Handle::set_addresses`](crate::io::Handle::set_addresses) needs nothing here.
+    /// The shared addresses and the lengths of their prefixes. Those that are here are known
+    /// from the start: they count as left over if they are there already, as added by somebody
+    /// else if they appear while they are not served, and not as sources for packets. Others
+    /// are known from when the driver first serves them, as after
+    /// [`Handle::set_addresses`](crate::io::Handle::set_addresses), with lengths of 32 and 128.
     pub prefixes: Vec<(IpAddr, u8)>,
     /// After how many seconds without a sign of life the kernel removes the addresses; `None`
     /// for never. One by default; the [module](super) tells what each number means.

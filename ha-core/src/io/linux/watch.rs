@@ -21,7 +21,7 @@ use super::rtnl::{Messages, failed};
 use super::socket::watched;
 
 /// Room for what happens while the program does not read.
-const RECEIVE_BUFFER: usize = 1 << 20;
+const RECEIVE_BUFFER: usize = 256 << 10;
 /// Longer than any event.
 const BUFFER_LEN: usize = 32 << 10;
 /// How many events are read before they are acted on.
