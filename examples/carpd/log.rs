@@ -189,10 +189,11 @@ fn protocol(host: &str, event: &Protocol) {
 pub(crate) async fn network(mut events: LinuxEvents) {
     while let Some(event) = events.next().await {
         match event {
-            LinuxEvent::Link { .. } | LinuxEvent::Back { .. } | LinuxEvent::Leftover { .. } => {
-                info!("{event}");
-            }
-            LinuxEvent::Foreign { .. } => debug!("{event}"),
+            LinuxEvent::Link { .. }
+            | LinuxEvent::Back { .. }
+            | LinuxEvent::Leftover { .. }
+            // Or a script that is to add it.
+            | LinuxEvent::Foreign { .. } => info!("{event}"),
             _ => warn!("{event}"),
         }
     }

@@ -2,34 +2,17 @@
 
 use core::net::IpAddr;
 use core::sync::atomic::{AtomicU32, Ordering};
-use core::task::{Context, Poll};
 use core::time::Duration;
 use std::fs::File;
-<<<<<<< HEAD
-use std::io::{self, Read};
-=======
 use std::io::Read;
->>>>>>> carpd
 use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-<<<<<<< HEAD
-use ha_core::carp_proto::{
-    AdvSkew, Config, Datagram, Family, Interface, InterfaceName, Key, State, Vhid,
-};
-use ha_core::io::linux::{
-    AddressOptions, LinuxEvent, LinuxEvents, Network, Nic, RawTransport, TransportOptions,
-};
-use ha_core::io::{
-    Driver, DriverError, Handle, HostId, Limits, Setup, Transport, increasing_from_clock,
-};
-=======
 use ha_core::carp_proto::{AdvSkew, Config, Interface, InterfaceName, Key, State, Vhid};
 use ha_core::io::linux::{AddressOptions, LinuxEvent, LinuxEvents, Network, Nic, TransportOptions};
 use ha_core::io::{Driver, DriverError, Handle, HostId, Limits, Setup, increasing_from_clock};
->>>>>>> carpd
 use nix::sched::{CloneFlags, setns};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::runtime::Builder;
@@ -316,15 +299,12 @@ impl Node {
                 let handle = driver.handle();
                 let keeper = network.keep(handle.clone(), [(nic.clone(), segment)].into());
                 let keeper = tokio::spawn(keeper);
-<<<<<<< HEAD
-=======
                 tokio::spawn(async move {
                     while let Some(end) = orders.recv().await {
                         // Holds up all that runs in this thread.
                         let _ = end.recv();
                     }
                 });
->>>>>>> carpd
                 sender.send((handle, host, nic, events)).unwrap();
                 drop((sender, network));
                 let result = driver.run().await;
@@ -380,35 +360,6 @@ impl Drop for Node {
     }
 }
 
-<<<<<<< HEAD
-/// A transport that can be made to hang.
-struct Hooked(RawTransport, Arc<dyn Fn() + Send + Sync>);
-
-impl Transport for Hooked {
-    fn carries(&self, family: Family) -> bool {
-        self.0.carries(family)
-    }
-
-    fn source(&self, family: Family) -> Option<IpAddr> {
-        self.0.source(family)
-    }
-
-    fn poll_receive<'b>(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffer: &'b mut [u8],
-    ) -> Poll<io::Result<Option<Datagram<'b>>>> {
-        (self.1)();
-        self.0.poll_receive(cx, buffer)
-    }
-
-    fn try_send(&mut self, family: Family, advertisement: &[u8]) -> io::Result<()> {
-        self.0.try_send(family, advertisement)
-    }
-}
-
-=======
->>>>>>> carpd
 pub(crate) fn is_state(event: &LinuxEvent, wanted: Interface) -> bool {
     matches!(event, LinuxEvent::Link { state, .. } if *state == wanted)
 }
