@@ -952,3 +952,36 @@ async fn a_driver_begins_without_hosts_and_outlives_them() {
     handle.shutdown().await.unwrap();
     assert_eq!(run.await.unwrap(), Ok(()));
 }
+
+/// The master spoke to a program that was suspended in the middle of reading: its patience
+/// begins when it goes on.
+#[tokio::test(start_paused = true)]
+async fn a_packet_counts_from_when_it_was_read() {
+    let (network, notes) = (Network::default(), Notes::default());
+    let mut node = Node::start(&network, 100, &notes);
+    assert_eq!(node.change().await.1, State::Backup);
+    network.stall(0, 2 * SECOND);
+    network.deliver(0, &advertisement(1, 0));
+    settle().await;
+    let read_at = Instant::now();
+    let (at, _) = node.becomes(State::Master).await;
+    // Three seconds and 100/256.
+    let patience = at - read_at;
+    assert!(patience >= Duration::from_micros(3_390_625), "{patience:?}");
+}
+
+/// An own address that changes while the driver runs is the one by which echoes are told.
+#[tokio::test(start_paused = true)]
+async fn echoes_are_recognised_after_the_own_address_changed() {
+    let (network, notes) = (Network::default(), Notes::default());
+    let mut node = Node::start(&network, 0, &notes);
+    node.becomes(State::Master).await;
+    let address = IpAddr::from([10, 0, 0, 77]);
+    network.readdress(0, address);
+    sleep(2 * SECOND).await;
+    network.echo(0, address);
+    settle().await;
+    let status = node.handle.status().await.unwrap();
+    assert_eq!(status.hosts[0].stats.echoes, 1);
+    assert_eq!(status.hosts[0].state, State::Master);
+}

@@ -1,6 +1,8 @@
 //! A network of memory, and effects that only take notes.
 
+use core::future::Future;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -13,7 +15,7 @@ use ha_core::carp_proto::{
     Datagram, Family, GROUP_V4, Key, TTL, Vhid,
 };
 use ha_core::io::{Effects, Service, Setup, Transport};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, advance, sleep};
 
 /// The address that all groups share.
 pub(crate) const SHARED: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -35,6 +37,10 @@ struct Port {
     /// Whether reading never comes to an end.
     flooded: bool,
     reads: u64,
+    /// How long the next read of a packet takes: the program is suspended in it.
+    stall: Option<Duration>,
+    /// Its own address, if that is not the usual one.
+    source: Option<IpAddr>,
 }
 
 impl Network {
@@ -78,6 +84,26 @@ impl Network {
     pub(crate) fn flood(&self, port: usize) {
         let mut ports = self.lock();
         ports[port].flooded = true;
+        if let Some(waker) = ports[port].waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Has time pass between the question for the next packet and the answer.
+    pub(crate) fn stall(&self, port: usize, time: Duration) {
+        self.lock()[port].stall = Some(time);
+    }
+
+    /// Gives `port` another address of its own.
+    pub(crate) fn readdress(&self, port: usize, source: IpAddr) {
+        self.lock()[port].source = Some(source);
+    }
+
+    /// Delivers to `port` what it sent last, as if it came from `source`.
+    pub(crate) fn echo(&self, port: usize, source: IpAddr) {
+        let mut ports = self.lock();
+        let (_, packet) = ports[port].sent.last().unwrap().clone();
+        ports[port].inbox.push_back((source, packet));
         if let Some(waker) = ports[port].waker.take() {
             waker.wake();
         }
@@ -154,8 +180,9 @@ impl Transport for Memory {
     }
 
     fn source(&self, family: Family) -> Option<IpAddr> {
-        self.carries(family)
-            .then(|| address_of(family, self.number))
+        let usual = address_of(family, self.number);
+        let source = self.network.lock()[self.number].source.unwrap_or(usual);
+        self.carries(family).then_some(source)
     }
 
     fn poll_receive<'b>(
@@ -167,6 +194,10 @@ impl Transport for Memory {
         let port = &mut ports[self.number];
         if let Some((source, packet)) = port.inbox.pop_front() {
             port.reads += 1;
+            if let Some(time) = port.stall.take() {
+                // One poll moves the clock; the rest of it is for tasks to run.
+                let _ = pin!(advance(time)).poll(cx);
+            }
             buffer[..packet.len()].copy_from_slice(&packet);
             let payload = &buffer[..packet.len()];
             return Poll::Ready(Ok(Some(Datagram {

@@ -286,6 +286,9 @@ impl Engine {
                 return Poll::Ready(());
             }
         };
+        // Not when the question was asked: the program may have been suspended in between, and
+        // the master would be given less time than it has.
+        let now = clock::now();
         let source = datagram.source;
         segment.stats.count_input(datagram.family());
         let hosts = hosts.values_mut().filter(|host| host.segment == id);
@@ -398,6 +401,8 @@ impl Engine {
         };
         let family = transmit.family;
         let result = host.send(&mut *segment.transport, &transmit);
+        // It may have changed since; whatever comes back has the one that was used.
+        host.learn_sources(now, &*segment.transport);
         host.machine
             .handle(now, Input::Sent(family, host::send_result(&result)));
         let was_mute = core::mem::replace(host.is_mute(family), result.is_err());

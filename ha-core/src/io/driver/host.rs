@@ -50,6 +50,9 @@ pub(super) struct Host {
     /// Whether the last advertisement of the family could not be sent.
     is_mute_v4: bool,
     is_mute_v6: bool,
+    /// Whether our own source address of the family is the transport's to say.
+    learns_v4: bool,
+    learns_v6: bool,
 }
 
 impl Host {
@@ -63,6 +66,8 @@ impl Host {
         let protocol = Protocol::new(config.dialect, config.vhid, &addresses, &means)?;
         Ok(Self {
             segment,
+            learns_v4: config.source_v4.is_none(),
+            learns_v6: config.source_v6.is_none(),
             machine: VirtualHost::new(config)?,
             protocol,
             ordered: addresses.clone(),
@@ -116,7 +121,7 @@ impl Host {
         }
     }
 
-    /// Takes from the transport the own addresses that were not configured.
+    /// Takes from the transport the own addresses that were not configured, as they are now.
     pub(super) fn learn_sources(&mut self, now: Instant, transport: &dyn Transport) {
         let Config {
             source_v4,
@@ -124,11 +129,12 @@ impl Host {
             ..
         } = *self.machine.config();
         let known = [
-            (Family::V4, source_v4.is_some()),
-            (Family::V6, source_v6.is_some()),
+            (Family::V4, self.learns_v4, source_v4.map(IpAddr::from)),
+            (Family::V6, self.learns_v6, source_v6.map(IpAddr::from)),
         ];
-        for (family, is_known) in known {
-            if let Some(source) = transport.source(family).filter(|_| !is_known) {
+        for (family, learns, known) in known {
+            let source = transport.source(family).filter(|_| learns);
+            if let Some(source) = source.filter(|source| known != Some(*source)) {
                 self.machine.handle(now, Input::Source(source));
             }
         }
