@@ -489,8 +489,15 @@ fn with_a_macvlan_the_virtual_mac_answers_and_without_it_the_real_one() {
 
     let mut plan = Plan::default();
     plan.addresses.macvlan = Some(MacvlanOptions::default());
+    // As a process that was killed leaves it.
+    lab.ip(
+        Side::A,
+        "link add carp1.2 link eth0 type macvlan mode bridge",
+    );
+    lab.ip(Side::A, "link set carp1.2 up");
     let node = Node::start(&lab, Side::A, plan);
     let link = |what: &str| lab.ip(Side::A, &format!("-o link show type macvlan {what}"));
+    assert_eq!(link("").lines().count(), 1);
     assert!(link("").contains("00:00:5e:00:01:01"));
     assert!(link("up").is_empty());
     let capture = lab.capture(Side::B);

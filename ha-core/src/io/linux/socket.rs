@@ -159,10 +159,12 @@ fn link_layer_address(index: u32) -> io::Result<SockAddr> {
 
 /// Names the call that failed; what the process is not allowed to do by what it lacks.
 fn failed(interface: InterfaceName, call: &'static str) -> impl Fn(io::Error) -> LinuxError {
+    let capability = match call {
+        "SO_PRIORITY" | "SO_RCVBUFFORCE" => Capability::NetAdmin,
+        _ => Capability::NetRaw,
+    };
     move |source| match source.raw_os_error() {
-        Some(EPERM) => LinuxError::MissingCapability {
-            capability: Capability::NetRaw,
-        },
+        Some(EPERM) => LinuxError::MissingCapability { capability },
         _ => LinuxError::Socket {
             call,
             interface,
