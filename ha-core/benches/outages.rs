@@ -5,8 +5,9 @@
 //!
 //! Needs Linux, root, `ucarp` and `keepalived`, a quiet machine, and half an hour. To make it
 //! shorter, set `OUTAGE_RUNS=3`, or name what is wanted: `-- crash`, `-- ucarp`, `-- stability`.
-//! An outage is the time between the last question before the
-//! event that was answered and the first one after it, at one question per millisecond.
+//! An outage is the time between the last question before the event that was answered and the
+//! first one after it, at one question per millisecond; `client` is the worst delay of the client
+//! itself within one.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::disallowed_methods, reason = "waiting for daemons is limited")]
