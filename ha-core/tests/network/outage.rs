@@ -142,10 +142,6 @@ impl Rig {
         }
     }
 
-    pub(crate) fn lab(&self) -> &Lab {
-        &self.lab
-    }
-
     /// Lets the better host leave, measures, and lets it come back.
     pub(crate) fn measure(&mut self, leave: Leave) -> Cost {
         self.settle();
