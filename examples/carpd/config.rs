@@ -126,8 +126,8 @@ pub(crate) enum Protocol {
     },
     Vrrp {
         rules: Vrrp,
-        /// What the checksum over IPv4 covers, if not what the rules say.
-        checksum: Option<Checksum>,
+        /// What the checksum over IPv4 covers.
+        checksum: Checksum,
     },
 }
 

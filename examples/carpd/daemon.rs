@@ -123,9 +123,20 @@ impl Daemon {
                 note(&mut errors, &name, self.handle.add_segment(transport).await)
             {
                 self.names.add_segment(id, name.clone());
+                // Before there are hosts, so that none of them sees a change.
+                let state = match minds_carrier(&to, &name) {
+                    true => nic.state(),
+                    false => Link::Up,
+                };
+                note(
+                    &mut errors,
+                    &name,
+                    self.handle.set_interface(id, state).await,
+                );
                 self.segments.insert(name, (nic, id));
             }
         }
+        self.names.set_owners(&to);
         self.config = to;
         for name in &plan.add_hosts {
             let added = self.add_host(name).await;
@@ -135,7 +146,7 @@ impl Daemon {
             let changed = self.change_host(name).await;
             note(&mut errors, name, changed);
         }
-        self.keep();
+        self.keep(&mut errors).await;
         // Those whose wishes are dropped.
         while self.workers.try_join_next().is_some() {}
         match errors.as_slice() {
@@ -253,9 +264,6 @@ impl Daemon {
         machine.interface = nic.state();
         if let Some(interface) = self.config.interfaces.get(&name.interface) {
             machine.unknown_link = interface.unknown_link;
-            if interface.ignore_carrier {
-                machine.interface = Link::Up;
-            }
         }
         machine
     }
@@ -284,13 +292,19 @@ impl Daemon {
     }
 
     /// Has the interfaces watched that there are now.
-    fn keep(&mut self) {
-        let minds = |name: &str| {
-            let interface = self.config.interfaces.get(name);
-            interface.is_none_or(|interface| !interface.ignore_carrier)
-        };
-        let watched = self.segments.iter().filter(|(name, _)| minds(name));
-        let watched = watched.map(|(_, segment)| segment.clone()).collect();
+    async fn keep(&mut self, errors: &mut Vec<String>) {
+        let mut watched = Vec::new();
+        for (name, segment) in &self.segments {
+            if minds_carrier(&self.config, name) {
+                watched.push(segment.clone());
+            } else {
+                note(
+                    errors,
+                    name,
+                    self.handle.set_interface(segment.1, Link::Up).await,
+                );
+            }
+        }
         let keeping = self.network.keep(self.handle.clone(), watched);
         let fatal = self.fatal.clone();
         let keeper = tokio::spawn(async move {
@@ -320,6 +334,11 @@ impl Daemon {
     }
 }
 
+fn minds_carrier(config: &Config, name: &str) -> bool {
+    let interface = config.interfaces.get(name);
+    interface.is_none_or(|interface| !interface.ignore_carrier)
+}
+
 /// Writes an error down, with what it is about.
 fn note<T>(
     errors: &mut Vec<String>,
@@ -345,11 +364,7 @@ fn setup(
             Setup::new(machine, passphrase.key(), &addresses, serving)
         }
         Protocol::Vrrp { checksum, .. } => {
-            let setup = Setup::vrrp(machine, &addresses, serving);
-            match checksum {
-                Some(checksum) => setup.with_checksum(*checksum),
-                None => setup,
-            }
+            Setup::vrrp(machine, &addresses, serving).with_checksum(*checksum)
         }
     }
 }

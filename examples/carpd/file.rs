@@ -280,10 +280,12 @@ impl RawHost {
         refuse("ucarp", "deadratio", self.deadratio.is_some())?;
         let has_secret = self.passphrase.is_some() || self.passphrase_file.is_some();
         refuse("CARP", "passphrase", has_secret)?;
-        let checksum = self.pseudo_header.map(|with| match with {
-            true => Checksum::WithPseudoHeader,
-            false => Checksum::WithoutPseudoHeader,
-        });
+        // Not as the RFC has it, but as keepalived and FreeBSD do: hosts that differ in it are
+        // all masters.
+        let checksum = match self.pseudo_header {
+            None | Some(true) => Checksum::WithPseudoHeader,
+            Some(false) => Checksum::WithoutPseudoHeader,
+        };
         Ok(Protocol::Vrrp { rules, checksum })
     }
 
@@ -424,7 +426,7 @@ mod tests {
         let Protocol::Vrrp { checksum, .. } = freebsd.protocol else {
             panic!("not VRRP");
         };
-        assert_eq!(checksum, Some(Checksum::WithoutPseudoHeader));
+        assert_eq!(checksum, Checksum::WithoutPseudoHeader);
     }
 
     #[test]

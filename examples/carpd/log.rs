@@ -1,7 +1,8 @@
 //! What happens, as lines of a log. A change of state tells its reason, and the advertisement
 //! that caused it.
 
-use std::collections::BTreeMap;
+use core::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ha_core::carp_proto::{Discard, Event as Protocol, Said, Vhid};
@@ -9,7 +10,7 @@ use ha_core::io::linux::{LinuxEvent, LinuxEvents};
 use ha_core::io::{Effect, EventKind, Events, HostId, SegmentId};
 use tracing::{debug, info, warn};
 
-use super::config::HostName;
+use super::config::{Config, HostName};
 
 /// What the identities of a driver are called in the configuration.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub(crate) struct Names {
     /// The host that is just being added, and whose identity is not known yet.
     adding: Mutex<Option<HostName>>,
     segments: Mutex<BTreeMap<SegmentId, String>>,
+    /// Addresses that scripts set.
+    by_scripts: Mutex<BTreeSet<IpAddr>>,
 }
 
 fn lock<T>(names: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -44,6 +47,12 @@ impl Names {
 
     pub(crate) fn remove_segment(&self, id: SegmentId) {
         lock(&self.segments).remove(&id);
+    }
+
+    /// Takes note of who sets which addresses.
+    pub(crate) fn set_owners(&self, config: &Config) {
+        let hosts = config.hosts.values().filter(|host| !host.set_address);
+        *lock(&self.by_scripts) = hosts.flat_map(|host| host.live.ips()).collect();
     }
 
     /// The interface of a segment; one that is just being opened has no name yet.
@@ -185,15 +194,16 @@ fn protocol(host: &str, event: &Protocol) {
     }
 }
 
-/// Logs what the kernel tells. Addresses that scripts set are not foreign to us.
-pub(crate) async fn network(mut events: LinuxEvents) {
+/// Logs what the kernel tells.
+pub(crate) async fn network(mut events: LinuxEvents, names: &Names) {
     while let Some(event) = events.next().await {
         match event {
-            LinuxEvent::Link { .. }
-            | LinuxEvent::Back { .. }
-            | LinuxEvent::Leftover { .. }
-            // Or a script that is to add it.
-            | LinuxEvent::Foreign { .. } => info!("{event}"),
+            LinuxEvent::Link { .. } | LinuxEvent::Back { .. } | LinuxEvent::Leftover { .. } => {
+                info!("{event}");
+            }
+            LinuxEvent::Foreign { address, .. } if lock(&names.by_scripts).contains(&address) => {
+                debug!("{event}");
+            }
             _ => warn!("{event}"),
         }
     }

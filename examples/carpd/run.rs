@@ -103,7 +103,10 @@ async fn run(options: &Options, config: Config) -> Result<(), String> {
         let (names, changed) = (names.clone(), changed.clone());
         async move { log::driver(events, &names, || changed.notify_one()).await }
     });
-    tokio::spawn(log::network(network.events()));
+    tokio::spawn({
+        let (events, names) = (network.events(), names.clone());
+        async move { log::network(events, &names).await }
+    });
     let (fatal, mut failures) = mpsc::channel(1);
     let mut daemon = Daemon::new(network, handle.clone(), names.clone(), fatal);
     if let Err(error) = daemon.apply(config).await {

@@ -560,7 +560,11 @@ impl Engine {
                     return Err(CommandError::Unknown);
                 }
                 let segment = self.segments.get_mut(&id.index);
-                segment.ok_or(CommandError::Unknown)?.interface = Some(interface);
+                let told = &mut segment.ok_or(CommandError::Unknown)?.interface;
+                // FreeBSD's rules take a repetition for a flap.
+                if told.replace(interface) == Some(interface) {
+                    return Ok(());
+                }
                 for host in self.hosts.values_mut().filter(|host| host.segment == id) {
                     if host.jobs.is_some() {
                         host.machine.handle(now, Input::Interface(interface));

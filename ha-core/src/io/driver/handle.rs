@@ -220,7 +220,8 @@ impl Handle {
         self.change(Change::Addresses(host, addresses.into())).await
     }
 
-    /// Tells the virtual hosts of a segment about the interface that carries it.
+    /// Tells the virtual hosts of a segment about the interface that carries it, now and
+    /// those that are added later. What was told before is no news.
     ///
     /// # Errors
     ///
