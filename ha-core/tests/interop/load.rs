@@ -49,7 +49,11 @@ fn every_vhid_at_once_is_cheap() {
 #[test]
 #[ignore = "needs root and network namespaces"]
 fn a_flood_changes_nothing() {
-    const RATE: u32 = 100_000;
+    /// More than the 100,000 that are promised, so that a moment without a processor does not make it
+    /// less.
+    const ATTEMPT: u32 = 105_000;
+    /// What must get out even where others need the processors, too.
+    const AT_LEAST: u32 = 95_000;
     const TIME: Duration = Duration::from_secs(10);
     const DELAY: Duration = Duration::from_millis(20);
 
@@ -66,14 +70,14 @@ fn a_flood_changes_nothing() {
     let before = [&master, &backup].map(|carpd| carpd.process().usage());
     let genuine = format!("ip proto 112 and src host {}", lab.node(1).ipv4());
     let capture = Capture::of(&lab, lab.node(2).namespace(), Node::INTERFACE, &genuine);
-    let sent = flood(lab.client(), &frames, RATE, TIME);
+    let sent = flood(lab.client(), &frames, ATTEMPT, TIME);
     let after = [&master, &backup].map(|carpd| carpd.process().usage());
     pass(SECONDS * 2);
     let recording = capture.stop();
 
     println!("{sent} packets in {TIME:?}");
     assert!(
-        f64::from(sent) > f64::from(RATE) * TIME.as_secs_f64() * 0.99,
+        f64::from(sent) >= f64::from(AT_LEAST) * TIME.as_secs_f64(),
         "only {sent}"
     );
     assert_eq!(master.states(), ["MASTER"]);

@@ -18,11 +18,11 @@ pub(crate) enum Group {
     Carp,
     /// `carpd` by the rules of OpenBSD, advbase 0 and these values of advskew.
     FastCarp(u8, u8),
-    /// `carpd` with VRRPv3 at an interval in centiseconds.
+    /// `carpd` with VRRPv3 at an interval in centiseconds, priority 250 and 240.
     Vrrp(u16),
     /// `ucarp`, advbase 1, advskew 0 and 100.
     Ucarp,
-    /// `keepalived` with VRRPv3 at an interval in centiseconds.
+    /// `keepalived` with the same.
     Keepalived(u16),
 }
 
@@ -87,10 +87,10 @@ impl Group {
                 advbase: 0,
                 ..Host::new(if better { best } else { second })
             }),
-            Self::Vrrp(interval) => carpd(Host::vrrp(if better { 200 } else { 150 }, interval)),
+            Self::Vrrp(interval) => carpd(Host::vrrp(if better { 250 } else { 240 }, interval)),
             Self::Ucarp => Daemon::Other(Ucarp::new(if better { 0 } else { 100 }).start(lab, node)),
             Self::Keepalived(centiseconds) => {
-                let priority = if better { 200 } else { 150 };
+                let priority = if better { 250 } else { 240 };
                 let keepalived = Keepalived {
                     priority,
                     centiseconds,
