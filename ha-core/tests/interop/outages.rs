@@ -39,7 +39,7 @@ fn fast_outages_are_as_short_as_promised() {
 #[test]
 #[ignore = "needs root and network namespaces"]
 fn nothing_changes_at_rest() {
-    let mut rig = Rig::new(Lab::new(2), Group::FastCarp(20, 21), &[]);
+    let mut rig = Rig::new(Lab::new(2), Group::FastCarp(25, 26), &[]);
     let (changes, _) = rig.rest(SECONDS * 60);
     assert_eq!(changes, 0);
 }
@@ -49,7 +49,7 @@ fn nothing_changes_at_rest() {
 fn nothing_changes_on_busy_processors() {
     let mut rig = Rig::new(
         Lab::alone(2),
-        Group::FastCarp(20, 21),
+        Group::FastCarp(25, 26),
         &["--realtime", "10"],
     );
     let _busy = Busy::start();

@@ -305,7 +305,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(Leave::Stop, Group::Ucarp),
     row(Leave::Stop, Group::Keepalived(100)),
     row(Leave::Stop, Group::Keepalived(1)),
-    row(Leave::Crash, Group::FastCarp(20, 21)).median(300),
+    row(Leave::Crash, Group::FastCarp(25, 26)).median(300),
     row(Leave::Crash, Group::Vrrp(10)).median(300),
     row(Leave::Crash, Group::Keepalived(10)),
     row(Leave::Crash, Group::FastCarp(1, 2)).median(31),
