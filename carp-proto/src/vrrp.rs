@@ -545,6 +545,26 @@ impl fmt::Display for Advertisement {
     }
 }
 
+/// Has a packet that was written for the ends `from` be right for the ends `to`: one for the
+/// group also for a peer that is sent a copy of its own.
+///
+/// Whether the checksum covers the ends at all is read off the packet. One that does not, and
+/// what is no VRRPv3 packet, is left as it is. The two can only be mistaken for each other
+/// where the pseudo header of `from` adds up to nothing, as one of 65535 does.
+pub fn redirect(packet: &mut [u8], from: &Ends, to: &Ends) {
+    let form = Checksum::WithPseudoHeader;
+    let len = packet.len();
+    let Ok(view) = View::parse(packet, from, form) else {
+        return;
+    };
+    // RFC 1624, equation 3.
+    let without = checksum::add(!view.checksum(), !from.pseudo_sum(form, len));
+    let sum = !checksum::add(without, to.pseudo_sum(form, len));
+    if let Ok((header, _)) = Header::mut_from_prefix(packet) {
+        header.checksum.set(sum);
+    }
+}
+
 /// A VRRPv3 advertisement in a buffer, right in length, version and checksum. Anybody on
 /// the network can have written it.
 #[derive(Clone, Copy)]
@@ -764,6 +784,30 @@ mod tests {
         let address = IpAddr::from([192, 0, 2, 1]);
         assert_eq!(view.addresses().collect::<Vec<_>>(), [address]);
         assert_eq!(view.check_count(), Ok(()));
+    }
+
+    #[test]
+    fn a_packet_is_redirected_if_its_checksum_covers_the_ends() {
+        let peer = |last| Ends::V4 {
+            source: Ipv4Addr::new(192, 0, 2, 2),
+            destination: Ipv4Addr::new(192, 0, 2, last),
+        };
+        let is_valid = |packet: &[u8], ends, form| View::parse(packet, &ends, form).is_ok();
+        let mut packet = PSEUDO;
+        redirect(&mut packet, &ends(), &peer(3));
+        assert!(is_valid(&packet, peer(3), Checksum::WithPseudoHeader));
+        assert!(!is_valid(&packet, ends(), Checksum::WithPseudoHeader));
+        redirect(&mut packet, &peer(3), &peer(77));
+        assert!(is_valid(&packet, peer(77), Checksum::WithPseudoHeader));
+        redirect(&mut packet, &peer(77), &ends());
+        assert_eq!(packet, PSEUDO);
+
+        let mut packet = PLAIN;
+        redirect(&mut packet, &ends(), &peer(3));
+        assert_eq!(packet, PLAIN);
+        let mut packet = [0x21; 36];
+        redirect(&mut packet, &ends(), &peer(3));
+        assert_eq!(packet, [0x21; 36]);
     }
 
     #[test]

@@ -451,6 +451,36 @@ fn the_switches_that_matter_to_vrrp_change_what_they_say() {
     assert_eq!(says(|i| i.bow_out = false, gone), farewell);
 }
 
+/// RFC 9568 §6.4.3 has each advertisement of lower priority answered. Anybody can send a
+/// thousand of them; the answers stay few.
+#[test]
+fn a_flood_of_lower_priorities_is_not_answered_one_by_one() {
+    let mut host = at("master", improved(Vrrp::Rfc9568));
+    let mut answers = 0;
+    for _ in 0..1000 {
+        host.advance(Duration::from_micros(100));
+        let outputs = host.send(from_peer(ip(PEER), 50, 100));
+        let sends = |output: &&Output| matches!(output, Output::Transmit(_));
+        answers += outputs.iter().filter(sends).count();
+    }
+    // A tenth of a second at an interval of one second, over both families.
+    assert_eq!(answers, 2);
+}
+
+/// RFC 9568 §6.4.2: a lower priority is discarded, so its sender is not taken for the Active,
+/// whose farewell still counts.
+#[test]
+fn a_lower_priority_does_not_hide_the_farewell_of_the_active() {
+    let mut host = at("backup", improved(Vrrp::Rfc9568));
+    host.send(from_peer(ip(PEER), 200, 100));
+    host.send(from_peer(ip("192.0.2.66"), 50, 100));
+    let said = host.now;
+    host.send(from_peer(ip(PEER), 0, 100));
+    // Skew_Time at priority 100.
+    let skew = Duration::from_nanos(609_375_000);
+    assert_eq!(host.machine.master_down(Family::V4), Some(said + skew));
+}
+
 /// What two Actives do on hearing each other: how many of them stay.
 fn left_of_two(rules: Vrrp, priorities: [u8; 2], intervals: [u16; 2]) -> usize {
     let sources = ["192.0.2.5", "192.0.2.6"].map(ip);

@@ -58,7 +58,7 @@
 //! | RFC: priority 0 | - | wait for Skew_Time alone; improved: that of somebody else is refused | transmit, arm again |
 //! | RFC: higher priority | - | wait | to BACKUP "more frequent advertisement received", wait, release |
 //! | RFC: equal priority | - | wait | the same from a higher address; else note a rival, transmit, arm again |
-//! | RFC: lower priority | - | preempting: nothing; else wait | note a rival, transmit, arm again |
+//! | RFC: lower priority | - | preempting: nothing; else wait | note a rival; transmit and arm again, unless that was done within the last tenth of the interval |
 //! | FreeBSD: higher, or faster | note the interval | wait; preempting, if slower: become MASTER | to BACKUP, wait, release |
 //! | FreeBSD: equal | note the interval | wait | note a rival |
 //! | FreeBSD: lower, or slower | note the interval | wait; preempting: become MASTER "preempting a slower master" | note a rival |

@@ -57,7 +57,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
                 let wait = rules.skew_time(&ours, self.active_interval);
                 self.timers.arm(timer, now + wait);
             }
-            Reception::Ignore => self.note_master(received.source),
+            // RFC 9568 §6.4.2: as if it had not been heard. Were its sender taken for the master,
+            // the farewell of the real one would be refused.
+            Reception::Ignore => {}
         }
     }
 
@@ -74,11 +76,18 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> VirtualHost<T> {
             Contest::Assert => {
                 self.note_rival(now, received);
                 // RFC 9568 §6.4.3. Without a link, nobody would hear it.
-                if !self.holds_link() {
+                if !self.holds_link() && !self.has_just_advertised(now) {
                     self.advertise(now);
                 }
             }
         }
+    }
+
+    /// Whether the last advertisement is less than a tenth of an interval old. Anybody can send
+    /// what must be answered, so that there must be a bound on the answers.
+    fn has_just_advertised(&self, now: T) -> bool {
+        let gap = self.config.settings.adver_interval.duration() / 10;
+        self.last_round.is_some_and(|last| now < last + gap)
     }
 
     /// Whether it is a farewell that is understood as one beyond the rules.

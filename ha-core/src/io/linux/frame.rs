@@ -2,8 +2,9 @@
 
 use core::net::IpAddr;
 
+use carp_proto::vrrp::Ends;
 use carp_proto::{
-    HeaderStyle, IPV4_HEADER_LEN, IPV6_HEADER_LEN, MacAddr, ipv4_header, ipv6_header, vrrp,
+    Family, HeaderStyle, IPV4_HEADER_LEN, IPV6_HEADER_LEN, MacAddr, ipv4_header, ipv6_header, vrrp,
 };
 
 const ETHERNET_LEN: usize = 14;
@@ -16,6 +17,8 @@ pub(super) struct Frame {
     bytes: [u8; PAYLOAD + vrrp::MAX_LEN],
     start: usize,
     end: usize,
+    /// For whom the payload's checksum is right, if it covers that: VRRP's may (CARP §5.7).
+    summed_for: Option<IpAddr>,
 }
 
 impl Frame {
@@ -24,10 +27,11 @@ impl Frame {
             bytes: [0; PAYLOAD + vrrp::MAX_LEN],
             start: PAYLOAD,
             end: PAYLOAD,
+            summed_for: None,
         }
     }
 
-    /// Takes an advertisement; whether it has room.
+    /// Takes an advertisement to the group; whether it has room.
     #[must_use]
     pub(super) fn set_payload(&mut self, payload: &[u8]) -> bool {
         let end = PAYLOAD + payload.len();
@@ -37,11 +41,13 @@ impl Frame {
         };
         room.copy_from_slice(payload);
         self.end = end;
+        self.summed_for = None;
         true
     }
 
     /// Writes the IP header; nothing if the addresses are of different families.
     pub(super) fn packet(&mut self, source: IpAddr, to: IpAddr, style: HeaderStyle) -> &[u8] {
+        self.sum_for(source, to);
         let len = u16::try_from(self.end - PAYLOAD).unwrap_or(u16::MAX);
         match (source, to) {
             (IpAddr::V4(source), IpAddr::V4(to)) => {
@@ -55,6 +61,16 @@ impl Frame {
             _ => self.start = self.end,
         }
         self.bytes.get(self.start..self.end).unwrap_or_default()
+    }
+
+    fn sum_for(&mut self, source: IpAddr, to: IpAddr) {
+        let former = self.summed_for.replace(to);
+        let former = former.unwrap_or_else(|| Family::of(source).group());
+        let ends = (Ends::between(source, former), Ends::between(source, to));
+        let payload = self.bytes.get_mut(PAYLOAD..self.end);
+        if let ((Some(from), Some(to)), Some(payload)) = (ends, payload) {
+            vrrp::redirect(payload, &from, &to);
+        }
     }
 
     /// Writes IP and Ethernet header of a packet, each from the first address of its pair to
@@ -156,6 +172,38 @@ mod tests {
         let bytes = frame.packet(one, other, style);
         assert_eq!((bytes.len(), &bytes[16..20]), (56, &[192, 0, 2, 3][..]));
         assert_eq!(bytes[20..], advertisement);
+    }
+
+    /// CARP §5.7: VRRP's checksum covers the destination.
+    #[test]
+    fn each_destination_gets_a_checksum_of_its_own() {
+        let source = IpAddr::from([192, 0, 2, 2]);
+        let said = vrrp::Advertisement {
+            vrid: Vhid::new(51).unwrap(),
+            priority: vrrp::Priority::DEFAULT,
+            interval: vrrp::AdverInterval::DEFAULT,
+        };
+        let style = vrrp::Style::FREEBSD_15;
+        let mut bytes = [0; 12];
+        said.emit(
+            &[[192, 0, 2, 1].into()],
+            &Ends::to_group(source),
+            style,
+            &mut bytes,
+        )
+        .unwrap();
+        let mut frame = Frame::new();
+        assert!(frame.set_payload(&bytes));
+        for to in [
+            GROUP_V4.into(),
+            [192, 0, 2, 3].into(),
+            [192, 0, 2, 9].into(),
+        ] {
+            let packet = frame.packet(source, to, HeaderStyle::default());
+            let ends = Ends::between(source, to).unwrap();
+            let heard = vrrp::View::parse(&packet[20..], &ends, style.checksum).unwrap();
+            assert_eq!(heard.to_advertisement(), Ok(said));
+        }
     }
 
     #[test]

@@ -47,8 +47,7 @@ const BROADCAST: MacAddr = MacAddr([0xff; 6]);
 /// follows the interface's addresses for as long as [`Network::keep`](super::Network::keep)
 /// runs.
 ///
-/// VRRP's checksum covers both addresses, so VRRP cannot be sent to peers: it is sent as it
-/// was made for the group.
+/// VRRP's checksum covers the destination, where it covers any: each peer gets one of its own.
 pub struct RawTransport {
     card: Arc<Card>,
     options: TransportOptions,
