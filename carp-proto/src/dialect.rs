@@ -228,7 +228,7 @@ impl Dialect {
 
     /// CARP: the dead time that also suits a master slower than we are: three of its intervals,
     /// and our skew, by which the better of two backups is the first. At base 0 the skew is the
-    /// whole interval, and a quarter of it tells them apart as well.
+    /// whole interval, and an eighth of it tells them apart as well.
     pub(crate) fn adaptive_dead_time(self, settings: &Settings, master: Interval) -> Duration {
         if master.is_bow_out() {
             // It says that it leaves, not that it will speak again in 256 seconds.
@@ -236,7 +236,7 @@ impl Dialect {
         }
         let skew = settings.interval().stretch(0).duration();
         let lag = match settings.advbase.get() {
-            0 => skew / 4,
+            0 => skew / 8,
             _ => skew,
         };
         self.dead_time(settings).max(self.pace(master) * 3 + lag)

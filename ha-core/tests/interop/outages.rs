@@ -3,23 +3,25 @@
 use crate::SECONDS;
 use crate::network::Lab;
 use crate::network::busy::Busy;
-use crate::network::outage::{Group, ROWS, Rig, Row};
+use crate::network::outage::{Group, ROWS, Rig};
 
 const RUNS: usize = 3;
 
 /// Checks the rows that promise something and are as slow as that.
 fn check(slow: bool) {
-    let promising = |row: &&Row| row.limits.is_any() && row.is_slow() == slow;
-    for row in ROWS.iter().filter(promising) {
+    for row in ROWS.iter().filter(|row| row.is_slow() == slow) {
+        let Some(worst) = row.worst() else {
+            continue;
+        };
         let figures = row.run(Lab::alone(2), RUNS);
         println!("{}, {}: {figures:?}", row.leave, row.group);
-        // Other programs may keep the client from its work.
-        let broken = figures.broken(row.limits, figures.jitter);
+        // Medians of few say little. Other programs may keep the client from its work.
         assert!(
-            broken.is_empty(),
-            "{}, {}: {broken:?}",
+            figures.max <= worst + figures.jitter,
+            "{}, {}: {:?}",
             row.leave,
-            row.group
+            row.group,
+            figures.max
         );
     }
 }

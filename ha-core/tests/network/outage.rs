@@ -286,6 +286,14 @@ impl Row {
         self.leave != Leave::Stop && self.group.interval() >= Duration::from_secs(1)
     }
 
+    /// What no outage exceeds if what is promised of many is so: a host crashes anywhere in an
+    /// interval, so the worst is half of one beyond the median.
+    pub(crate) fn worst(&self) -> Option<Duration> {
+        let Limits { median, p95, max } = self.limits;
+        let beyond = median.map(|median| median + self.group.interval() / 2);
+        max.or(p95).or(beyond)
+    }
+
     /// Measures it so many times.
     pub(crate) fn run(&self, lab: Lab, runs: usize) -> Figures {
         let mut rig = Rig::new(lab, self.group, &[]);
