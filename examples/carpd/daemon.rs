@@ -21,7 +21,7 @@ use super::config::{Config, Host, HostName, Interface, Protocol};
 use super::control::Control;
 use super::effects::Serving;
 use super::log::Names;
-use super::reload::{Group, Plan, Reach};
+use super::reload::{Failed, Group, Plan, Present, Reach};
 use super::script::{Settled, Wish};
 
 /// How long the hosts that a new configuration no longer has may take to leave. After that
@@ -51,7 +51,9 @@ pub(crate) struct Daemon {
     network: Network,
     handle: Handle,
     names: Arc<Names>,
+    /// What was to be done last, and what of it could not be changed.
     config: Config,
+    failed: Failed,
     segments: BTreeMap<String, (Nic, SegmentId)>,
     hosts: BTreeMap<HostName, Running>,
     control: Option<Control>,
@@ -84,6 +86,7 @@ impl Daemon {
             handle,
             names,
             config: Config::default(),
+            failed: Failed::default(),
             segments: BTreeMap::new(),
             hosts: BTreeMap::new(),
             control: None,
@@ -98,7 +101,7 @@ impl Daemon {
     /// What can fail for want of an interface or a socket is tried first, and nothing has
     /// changed if it does. What fails later is told, and the rest is done all the same.
     pub(crate) async fn apply(&mut self, to: Config) -> Result<(), Refusal> {
-        let plan = Plan::new(&self.config, &to);
+        let plan = Plan::new(&self.present(), &to);
         let transports = self.open_transports(&plan, &to).await;
         let transports = transports.map_err(Refusal::Nothing)?;
         let control = self.open_control(to.control.as_deref());
@@ -108,17 +111,23 @@ impl Daemon {
             return Ok(());
         }
         let mut errors = Vec::new();
+        self.failed = Failed::default();
         self.remove_hosts(&plan.remove_hosts, &mut errors).await;
         for name in &plan.close {
-            if let Some((_, id)) = self.segments.remove(name) {
-                self.names.remove_segment(id);
-                note(&mut errors, name, self.handle.remove_segment(id).await);
+            if let Some((_, id)) = self.segments.get(name) {
+                let removed = self.handle.remove_segment(*id).await;
+                if note(&mut errors, name, removed).is_some() {
+                    self.names.remove_segment(*id);
+                    self.segments.remove(name);
+                }
             }
         }
         for (name, nic, transport) in transports {
             if let Some((_, id)) = self.segments.get(&name) {
                 let replaced = self.handle.replace_transport(*id, transport).await;
-                note(&mut errors, &name, replaced);
+                if note(&mut errors, &name, replaced).is_none() {
+                    self.failed.interfaces.insert(name);
+                }
             } else if let Some(id) =
                 note(&mut errors, &name, self.handle.add_segment(transport).await)
             {
@@ -144,7 +153,9 @@ impl Daemon {
         }
         for name in &plan.change_hosts {
             let changed = self.change_host(name).await;
-            note(&mut errors, name, changed);
+            if note(&mut errors, name, changed).is_none() {
+                self.failed.hosts.insert(name.clone());
+            }
         }
         self.keep(&mut errors).await;
         // Those whose wishes are dropped.
@@ -152,6 +163,16 @@ impl Daemon {
         match errors.as_slice() {
             [] => Ok(()),
             errors => Err(Refusal::Partly(errors.join("; "))),
+        }
+    }
+
+    /// What a change starts from.
+    fn present(&self) -> Present {
+        Present {
+            config: self.config.clone(),
+            hosts: self.hosts.keys().cloned().collect(),
+            interfaces: self.segments.keys().cloned().collect(),
+            failed: self.failed.clone(),
         }
     }
 
@@ -163,9 +184,14 @@ impl Daemon {
         let mut transports = Vec::new();
         for name in plan.open.iter().chain(&plan.reopen) {
             let fail = |error: &dyn core::fmt::Display| format!("interface {name}: {error}");
-            let Some(reach) = Reach::of(to, name) else {
+            let Some(mut reach) = Reach::of(to, name) else {
                 continue;
             };
+            if let Some(before) = Reach::of(&self.config, name) {
+                // Hosts that give up all addresses of a family still have them when the
+                // transport is replaced.
+                reach.keep_families(&before);
+            }
             let nic = match self.segments.get(name) {
                 Some((nic, _)) => nic.clone(),
                 None => {
