@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 use super::config::{Config, Host, HostName, Interface, Protocol};
 use super::control::Control;
-use super::effects::Serving;
+use super::effects::{Owner, Serving};
 use super::log::Names;
 use super::reload::{Failed, Group, Plan, Present, Reach};
 use super::script::{Settled, Wish};
@@ -68,7 +68,7 @@ pub(crate) struct Daemon {
 #[derive(Debug)]
 struct Running {
     id: HostId,
-    addresses: Arc<Mutex<Addresses>>,
+    owner: Arc<Mutex<Owner<Addresses>>>,
     wish: Arc<Wish>,
     settled: Settled,
 }
@@ -246,7 +246,8 @@ impl Daemon {
         let (nic, segment) = self.segments.get(&name.interface).ok_or_else(missing)?;
         let host = self.config.hosts.get(name).ok_or_else(missing)?;
         let addresses = nic.effects(name.vhid, address_options(host)).await;
-        let addresses = Arc::new(Mutex::new(addresses.map_err(|error| error.to_string())?));
+        let owner = Owner::new(addresses.map_err(|error| error.to_string())?);
+        let owner = Arc::new(Mutex::new(owner));
 
         let scripts = host.live.scripts.clone();
         let at_start = match scripts.down_at_start {
@@ -256,12 +257,7 @@ impl Daemon {
         let (wish, worker) = Wish::new(name.clone(), scripts, at_start);
         let (settled, wish) = (wish.settled(), Arc::new(wish));
         self.workers.spawn(worker);
-        let serving = Serving::new(
-            name.clone(),
-            addresses.clone(),
-            wish.clone(),
-            host.set_address,
-        );
+        let serving = Serving::new(owner.clone(), wish.clone(), host.set_address);
 
         let setup = setup(self.machine(name, host, nic), host, serving);
         self.names.begin_host(name.clone());
@@ -270,7 +266,7 @@ impl Daemon {
         self.names.add_host(id, name.clone());
         let running = Running {
             id,
-            addresses,
+            owner,
             wish,
             settled,
         };
@@ -304,12 +300,10 @@ impl Daemon {
         running.wish.set_scripts(live.scripts.clone());
         let settings = self.handle.set_settings(running.id, live.settings());
         settings.await.map_err(fail)?;
-        let prefixes = running
-            .addresses
-            .lock()
-            .await
-            .set_prefixes(&live.prefixes());
+        let mut owner = running.owner.lock().await;
+        let prefixes = owner.addresses.set_prefixes(&live.prefixes());
         prefixes.map_err(|error| error.to_string())?;
+        drop(owner);
         let addresses = live.ips();
         let addresses = self.handle.set_addresses(running.id, &addresses);
         addresses.await.map_err(fail)?;
@@ -349,8 +343,12 @@ impl Daemon {
     pub(crate) async fn shut_down(mut self) -> Result<(), String> {
         self.control = None;
         let ended = self.handle.shutdown().await;
-        for running in self.hosts.values_mut() {
-            // As the driver wished, unless it crashed.
+        for (name, running) in &mut self.hosts {
+            // All of that the driver has done, unless it crashed.
+            let released = running.owner.lock().await.release_rest().await;
+            if let Err(error) = released {
+                warn!(host = %name, %error, "addresses are left behind");
+            }
             running.wish.up_for(&[]);
             running.settled.wait().await;
         }
