@@ -7,7 +7,9 @@ use core::net::IpAddr;
 use core::pin::pin;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
+use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
@@ -18,7 +20,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::config::{HostName, Scripts};
+use super::config::{Config, HostName, Scripts};
 
 /// How many lines of what a script prints are logged, and how long they may be.
 const MAX_LINES: usize = 100;
@@ -29,6 +31,33 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 /// How long a killed script is waited for. One that waits for a disk or a file server that does
 /// not answer dies no sooner than that does; the next script is not held up by it.
 const BURIAL: Duration = Duration::from_secs(1);
+
+/// Checks that the scripts of a configuration are there and can be run.
+pub(crate) fn check(config: &Config) -> Result<(), String> {
+    for (name, host) in &config.hosts {
+        let scripts = &host.live.scripts;
+        for path in [&scripts.up, &scripts.down].into_iter().flatten() {
+            is_program(path)
+                .map_err(|error| format!("host {name}: script {}: {error}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn is_program(path: &Path) -> Result<(), String> {
+    if path
+        .parent()
+        .is_none_or(|folder| folder.as_os_str().is_empty())
+    {
+        // It would be looked for in $PATH.
+        return Err("it has to be given with its folder".to_owned());
+    }
+    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
+    if !metadata.is_file() || metadata.permissions().mode() & 0o111 == 0 {
+        return Err("it is not a program".to_owned());
+    }
+    Ok(())
+}
 
 /// A script to be run.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -380,8 +409,7 @@ async fn tell(
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, Permissions};
-    use std::os::unix::fs::PermissionsExt;
+    use std::fs::Permissions;
     use std::path::PathBuf;
     use std::sync::Mutex;
 
