@@ -253,7 +253,7 @@ impl fmt::Debug for Passphrase {
 }
 
 /// Whose rules are followed.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Rules {
     #[default]
@@ -274,6 +274,20 @@ impl Rules {
             Self::VrrpFreebsd => Some(Vrrp::FreeBsd15),
             _ => None,
         }
+    }
+
+    /// Those that a machine follows, if they have a name here.
+    pub(crate) fn of(dialect: Dialect) -> Option<Self> {
+        Some(match dialect {
+            Dialect::FreeBsd(FreeBsd::From14) => Self::Freebsd,
+            Dialect::FreeBsd(FreeBsd::From10To13) => Self::Freebsd10,
+            Dialect::OpenBsd(OpenBsd::Since2025) => Self::Openbsd,
+            Dialect::OpenBsd(OpenBsd::Before2025) => Self::OpenbsdOld,
+            Dialect::UCarp(_) => Self::Ucarp,
+            Dialect::Vrrp(Vrrp::Rfc9568) => Self::Vrrp,
+            Dialect::Vrrp(Vrrp::FreeBsd15) => Self::VrrpFreebsd,
+            _ => return None,
+        })
     }
 
     /// The rules as the machine knows them; `dead_ratio` is for those of ucarp.

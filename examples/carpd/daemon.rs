@@ -104,7 +104,7 @@ impl Daemon {
         let plan = Plan::new(&self.present(), &to);
         let transports = self.open_transports(&plan, &to).await;
         let transports = transports.map_err(Refusal::Nothing)?;
-        let control = self.open_control(to.control.as_deref());
+        let control = self.open_control(to.control.as_deref()).await;
         control.map_err(Refusal::Nothing)?;
         if plan.is_empty() {
             self.config = to;
@@ -206,13 +206,13 @@ impl Daemon {
         Ok(transports)
     }
 
-    fn open_control(&mut self, path: Option<&Path>) -> Result<(), String> {
+    async fn open_control(&mut self, path: Option<&Path>) -> Result<(), String> {
         if self.control.as_ref().map(Control::path) == path {
             return Ok(());
         }
         self.control = match path {
             Some(path) => {
-                let opened = Control::open(path, self.handle.clone(), self.names.clone());
+                let opened = Control::open(path, self.handle.clone(), self.names.clone()).await;
                 Some(opened.map_err(|error| format!("{}: {error}", path.display()))?)
             }
             None => None,
@@ -263,7 +263,7 @@ impl Daemon {
         self.names.begin_host(name.clone());
         let id = self.handle.add(*segment, setup).await;
         let id = id.map_err(|error| error.to_string())?;
-        self.names.add_host(id, name.clone());
+        self.names.add_host(id, name.clone(), host.dialect());
         let running = Running {
             id,
             owner,

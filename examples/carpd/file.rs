@@ -435,6 +435,8 @@ mod tests {
         ] {
             let host = host(&format!("rules = \"{name}\"\npassphrase = \"x\""));
             assert_eq!(host.dialect(), dialect);
+            let rules = Rules::of(dialect).map(|rules| serde_json::json!(rules));
+            assert_eq!(rules, Some(name.into()));
         }
         let ucarp = host("rules = \"ucarp\"\npassphrase = \"x\"\ndeadratio = 5");
         let Dialect::UCarp(rules) = ucarp.dialect() else {

@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 use tracing::{error, info, warn};
 
-use super::config::Config;
+use super::config::{Config, Rules};
 use super::daemon::{Daemon, Refusal};
 use super::log::{self, Names};
 use super::options::Options;
@@ -216,7 +216,8 @@ async fn dump(handle: &Handle, names: &Names) {
     info!(demotion = status.demotion, reasons = ?status.reasons, "status");
     for host in &status.hosts {
         let interface = names.segment(host.segment);
-        let settings = host.settings;
+        let dialect = names.dialect(host.host);
+        let [(rank, rank_value), (pace, pace_value)] = control::pace(host, dialect);
         info!(
             %interface,
             vhid = %host.vhid,
@@ -224,9 +225,8 @@ async fn dump(handle: &Handle, names: &Names) {
             addresses = ?host.addresses,
             serving = ?host.serving,
             failed = ?host.failed,
-            advbase = %settings.advbase,
-            advskew = %settings.advskew,
-            "status"
+            rules = ?dialect.and_then(Rules::of),
+            "status, {rank} {rank_value}, {pace} {pace_value}"
         );
     }
     info!(stats = ?status.stats(), "status");
