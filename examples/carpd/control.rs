@@ -263,8 +263,9 @@ fn one(host: &HostStatus, names: &Names) -> Value {
         "master_down": until(host.master_down),
         "stats": stats(&host.stats),
     });
-    for (name, value) in pace(host, dialect) {
-        document[name] = value.into();
+    if let Value::Object(document) = &mut document {
+        let pace = pace(host, dialect);
+        document.extend(pace.map(|(name, value)| (name.to_owned(), value.into())));
     }
     document
 }
@@ -380,7 +381,7 @@ mod tests {
             (&host["priority"], &host["interval"]),
             (&json!(100), &json!(100))
         );
-        assert_eq!(host.get("advbase").or(host.get("advskew")), None);
+        assert_eq!((host.get("advbase"), host.get("advskew")), (None, None));
     }
 
     #[tokio::test]
@@ -419,7 +420,7 @@ mod tests {
             assert_eq!(host["failed"], Value::Null);
             assert_eq!(host["rules"], "freebsd");
             assert_eq!((&host["advbase"], &host["advskew"]), (&json!(1), &json!(0)));
-            assert_eq!(host.get("priority").or(host.get("interval")), None);
+            assert_eq!((host.get("priority"), host.get("interval")), (None, None));
             assert_eq!(host["stats"]["opackets"], 1);
             assert_eq!(host["counter"].as_str().unwrap().len(), 16);
             assert_eq!(status["demotion"], 0);
