@@ -343,13 +343,15 @@ impl Daemon {
     pub(crate) async fn shut_down(mut self) -> Result<(), String> {
         self.control = None;
         let ended = self.handle.shutdown().await;
-        for (name, running) in &mut self.hosts {
-            // All of that the driver has done, unless it crashed.
+        // All of this the driver has done, unless it crashed.
+        for (name, running) in &self.hosts {
             let released = running.owner.lock().await.release_rest().await;
             if let Err(error) = released {
                 warn!(host = %name, %error, "addresses are left behind");
             }
             running.wish.up_for(&[]);
+        }
+        for running in self.hosts.values_mut() {
             running.settled.wait().await;
         }
         drop(self.hosts);

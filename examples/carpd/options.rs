@@ -92,8 +92,7 @@ pub(crate) struct Ucarp {
     /// of processes, so prefer --passfile
     #[arg(short, long, value_name = "PASS", required_unless_present_any = ["passfile", "config"])]
     pass: Option<Secret>,
-    /// A file whose first line is the passphrase. It excludes --pass, where ucarp would take
-    /// the later of the two
+    /// A file whose first line is the passphrase; it cannot be given together with --pass
     #[arg(short = 'o', long, value_name = "FILE", conflicts_with = "pass")]
     passfile: Option<PathBuf>,
     /// Take over from a worse master that works
