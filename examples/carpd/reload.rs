@@ -383,4 +383,16 @@ mod tests {
         };
         assert_eq!(Plan::new(&surplus, &two), expected);
     }
+
+    #[test]
+    fn a_family_stays_until_its_last_address_is_gone() {
+        let v6 = TWO.replace("192.0.2.2/24", "2001:db8::1/64");
+        let reach = |text: &str| Reach::of(&config(text), "eth0").unwrap();
+        let mut after = reach(TWO);
+        assert_eq!(after.families, [Family::V4]);
+        after.keep_families(&reach(&v6));
+        assert_eq!(after.families, [Family::V4, Family::V6]);
+        after.keep_families(&reach(&v6));
+        assert_eq!(after.families.len(), 2);
+    }
 }
