@@ -73,6 +73,8 @@ fn main() -> ExitCode {
 /// fails later.
 #[cfg(target_os = "linux")]
 fn main() -> ExitCode {
+    use std::sync::Arc;
+
     use clap::Parser;
 
     let options = match options::Options::try_parse() {
@@ -90,7 +92,7 @@ fn main() -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    let code = match run::start(&options) {
+    let code = match run::start(&Arc::new(options)) {
         Ok(()) => 0,
         Err(run::Failure::Configuration(error)) => {
             tracing::error!("{error}");

@@ -253,7 +253,7 @@ impl fmt::Debug for Passphrase {
 }
 
 /// Whose rules are followed.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Rules {
     #[default]
@@ -274,6 +274,20 @@ impl Rules {
             Self::VrrpFreebsd => Some(Vrrp::FreeBsd15),
             _ => None,
         }
+    }
+
+    /// Those that a machine follows, if they have a name here.
+    pub(crate) fn of(dialect: Dialect) -> Option<Self> {
+        Some(match dialect {
+            Dialect::FreeBsd(FreeBsd::From14) => Self::Freebsd,
+            Dialect::FreeBsd(FreeBsd::From10To13) => Self::Freebsd10,
+            Dialect::OpenBsd(OpenBsd::Since2025) => Self::Openbsd,
+            Dialect::OpenBsd(OpenBsd::Before2025) => Self::OpenbsdOld,
+            Dialect::UCarp(_) => Self::Ucarp,
+            Dialect::Vrrp(Vrrp::Rfc9568) => Self::Vrrp,
+            Dialect::Vrrp(Vrrp::FreeBsd15) => Self::VrrpFreebsd,
+            _ => return None,
+        })
     }
 
     /// The rules as the machine knows them; `dead_ratio` is for those of ucarp.
@@ -297,6 +311,9 @@ impl Rules {
 impl Config {
     /// Checks the parts against one another, whatever they came from.
     pub(crate) fn check(&self) -> Result<(), String> {
+        if self.hosts.is_empty() {
+            return Err("there is no [[host]]".to_owned());
+        }
         let mut seen = BTreeMap::new();
         for (name, host) in &self.hosts {
             let live = &host.live;
@@ -307,9 +324,7 @@ impl Config {
             if live.addresses.len() > MAX_ADDRESSES {
                 return fail(format!("it has more than {MAX_ADDRESSES} addresses"));
             }
-            if !live.multicast && live.peers.is_empty() {
-                return fail("without multicast it needs peers".to_owned());
-            }
+            host.check_peers().or_else(fail)?;
             for shared in &live.addresses {
                 let address = shared.address;
                 if let Some(other) = seen.insert((&name.interface, address), name) {
@@ -341,18 +356,65 @@ impl Config {
             host.check_pace().or_else(fail)?;
         }
         for (name, interface) in &self.interfaces {
+            let fail = |what: String| Err(format!("interface {name}: {what}"));
+            if !self.hosts.keys().any(|host| host.interface == *name) {
+                return fail("no host is on it".to_owned());
+            }
             for family in ["IPv4", "IPv6"] {
                 let is_of = |source: &&IpAddr| source.is_ipv4() == (family == "IPv4");
                 if interface.sources.iter().filter(is_of).count() > 1 {
-                    return Err(format!("interface {name}: more than one {family} source"));
+                    return fail(format!("more than one {family} source"));
                 }
             }
-            if interface.sources.iter().any(IpAddr::is_multicast) {
-                return Err(format!("interface {name}: a source is a multicast address"));
+            for source in &interface.sources {
+                check_end("source", source).or_else(fail)?;
+                if seen.contains_key(&(name, *source)) {
+                    return fail(format!("the source {source} is a shared address"));
+                }
+            }
+        }
+        for (name, host) in &self.hosts {
+            for peer in &host.live.peers {
+                if seen.contains_key(&(&name.interface, *peer)) {
+                    return Err(format!("host {name}: the peer {peer} is a shared address"));
+                }
             }
         }
         Ok(())
     }
+
+    /// What is allowed, but may not be what was meant.
+    pub(crate) fn doubts(&self) -> Vec<String> {
+        let is_doubtful = |host: &Host| {
+            let mut addresses = host.live.addresses.iter();
+            let first = addresses.find_map(|shared| match shared.address {
+                IpAddr::V4(_) => None,
+                IpAddr::V6(address) => Some(address),
+            });
+            let is_vrrp = matches!(host.protocol, Protocol::Vrrp { .. });
+            is_vrrp && first.is_some_and(|address| !address.is_unicast_link_local())
+        };
+        let hosts = self.hosts.iter().filter(|(_, host)| is_doubtful(host));
+        hosts
+            .map(|(name, _)| {
+                format!(
+                    "host {name}: VRRP wants a link-local address as the first of IPv6, and other \
+                     routers may refuse its advertisements"
+                )
+            })
+            .collect()
+    }
+}
+
+/// Checks an address that advertisements come from or go to.
+fn check_end(what: &str, address: &IpAddr) -> Result<(), String> {
+    if address.is_multicast() {
+        return Err(format!("the {what} {address} is a multicast address"));
+    }
+    if address.is_unspecified() {
+        return Err(format!("the {what} {address} is no host's address"));
+    }
+    Ok(())
 }
 
 impl Host {
@@ -362,6 +424,31 @@ impl Host {
             Protocol::Carp { dialect, .. } => *dialect,
             Protocol::Vrrp { rules, .. } => Dialect::Vrrp(*rules),
         }
+    }
+
+    /// Checks that there is somebody to advertise to.
+    fn check_peers(&self) -> Result<(), String> {
+        let live = &self.live;
+        for peer in &live.peers {
+            check_end("peer", peer)?;
+        }
+        let rules = match self.protocol {
+            Protocol::Vrrp { rules, .. } => Some(rules),
+            Protocol::Carp { .. } => None,
+        };
+        if rules == Some(Vrrp::FreeBsd15) && !(live.multicast && live.peers.is_empty()) {
+            return Err("FreeBSD's VRRP knows multicast alone, and no peers".to_owned());
+        }
+        for (family, is_of) in [
+            ("IPv4", IpAddr::is_ipv4 as fn(&IpAddr) -> bool),
+            ("IPv6", IpAddr::is_ipv6),
+        ] {
+            let is_shared = live.ips().iter().any(is_of);
+            if !live.multicast && is_shared && !live.peers.iter().any(is_of) {
+                return Err(format!("without multicast it needs a peer of {family}"));
+            }
+        }
+        Ok(())
     }
 
     fn check_pace(&self) -> Result<(), String> {

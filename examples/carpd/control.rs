@@ -4,13 +4,14 @@
 use core::time::Duration;
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream as Blocking;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ha_core::carp_proto::{State, Stats};
+use ha_core::carp_proto::{Dialect, State, Stats};
 use ha_core::io::{Handle, HostStatus, Status};
+use rustix::fs::{Mode, fchmod};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -19,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
-use super::config::HostName;
+use super::config::{HostName, Rules};
 use super::log::Names;
 
 /// How many clients are served at a time; others wait.
@@ -30,6 +31,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_millis(200);
 /// The longest command.
 const MAX_COMMAND: usize = 256;
+/// How long it may take to find out whether somebody answers on a socket.
+const PROBE: Duration = Duration::from_secs(1);
+/// User and group may connect.
+const MODE: u32 = 0o660;
+/// How many clients wait to be accepted.
+const BACKLOG: i32 = 128;
 
 /// The socket. Its file goes when this is dropped.
 #[derive(Debug)]
@@ -41,9 +48,8 @@ pub(crate) struct Control {
 impl Control {
     /// Opens the socket. A file that is there is replaced only if it is a socket on which
     /// nobody answers.
-    pub(crate) fn open(path: &Path, handle: Handle, names: Arc<Names>) -> io::Result<Self> {
-        let listener = bind(path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+    pub(crate) async fn open(path: &Path, handle: Handle, names: Arc<Names>) -> io::Result<Self> {
+        let listener = bind(path).await?;
         Ok(Self {
             path: path.to_owned(),
             task: tokio::spawn(serve(listener, handle, names)),
@@ -63,25 +69,34 @@ impl Drop for Control {
     }
 }
 
-fn bind(path: &Path) -> io::Result<UnixListener> {
-    let in_use = match UnixListener::bind(path) {
+async fn bind(path: &Path) -> io::Result<UnixListener> {
+    let in_use = match listen(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => error,
         other => return other,
     };
-    match Blocking::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+    // Somebody who is too busy to answer is somebody.
+    match timeout(PROBE, UnixStream::connect(path)).await {
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {}
         _ => return Err(in_use),
     }
     // A regular file refuses connections, too.
-    let is_socket = {
-        use std::os::unix::fs::FileTypeExt;
-        fs::symlink_metadata(path)?.file_type().is_socket()
-    };
-    if !is_socket {
+    if !fs::symlink_metadata(path)?.file_type().is_socket() {
         return Err(in_use);
     }
     fs::remove_file(path)?;
-    UnixListener::bind(path)
+    listen(path)
+}
+
+/// Makes a socket that nobody but user and group can use, from its first moment: Linux gives the
+/// file the mode that the socket has before, less what the mask of the program takes away.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    fchmod(&socket, Mode::from_raw_mode(MODE))?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    UnixListener::from_std(socket.into())
 }
 
 async fn serve(listener: UnixListener, handle: Handle, names: Arc<Names>) {
@@ -109,20 +124,18 @@ async fn serve(listener: UnixListener, handle: Handle, names: Arc<Names>) {
 
 async fn answer(mut client: UnixStream, handle: &Handle, names: &Names) -> io::Result<()> {
     let reply = match read_command(&mut client).await? {
-        Some(command) => match obey(&command, handle, names).await {
-            Ok(document) => document,
-            Err(error) => json!({ "error": error }),
-        },
-        None => json!({ "error": format!("a command has at most {MAX_COMMAND} bytes") }),
+        Ok(command) => obey(&command, handle, names).await,
+        Err(error) => Err(error),
     };
+    let reply = reply.unwrap_or_else(|error| json!({ "error": error }));
     let mut text = reply.to_string();
     text.push('\n');
     client.write_all(text.as_bytes()).await?;
     client.shutdown().await
 }
 
-/// Reads a line; nothing is one as well, and none is too long a line.
-async fn read_command(client: &mut UnixStream) -> io::Result<Option<String>> {
+/// Reads a line; nothing is one as well. Half of one may be the half of another command.
+async fn read_command(client: &mut UnixStream) -> io::Result<Result<String, String>> {
     let mut line = Vec::with_capacity(MAX_COMMAND);
     loop {
         let limit = if line.is_empty() { SILENCE } else { PATIENCE };
@@ -135,10 +148,13 @@ async fn read_command(client: &mut UnixStream) -> io::Result<Option<String>> {
         let end = text.iter().position(|byte| *byte == b'\n');
         line.extend(text.iter().take(end.unwrap_or(count)));
         if line.len() > MAX_COMMAND {
-            return Ok(None);
+            return Ok(Err(format!("a command has at most {MAX_COMMAND} bytes")));
         }
-        if count == 0 || end.is_some() {
-            return Ok(Some(String::from_utf8_lossy(&line).into_owned()));
+        if end.is_some() || count == 0 && line.is_empty() {
+            return Ok(Ok(String::from_utf8_lossy(&line).into_owned()));
+        }
+        if count == 0 {
+            return Ok(Err("a command ends with the end of its line".to_owned()));
         }
     }
 }
@@ -206,8 +222,7 @@ pub(crate) async fn step_down(handle: &Handle) -> Result<(), String> {
     Ok(())
 }
 
-/// The status as a client reads it. Of advbase and advskew, and of priority and interval, those
-/// of the protocol that the host does not speak mean nothing.
+/// The status as a client reads it.
 pub(crate) fn document(status: &Status, names: &Names) -> Value {
     let reasons = status.reasons.iter();
     let segments = status.segments.iter();
@@ -232,24 +247,43 @@ fn one(host: &HostStatus, names: &Names) -> Value {
     let now = Instant::now();
     let until =
         |at: Option<Instant>| at.map(|at| (at.saturating_duration_since(now)).as_secs_f64());
-    json!({
+    let dialect = names.dialect(host.host);
+    let mut document = json!({
         "interface": names.segment(host.segment),
         "vhid": host.vhid.get(),
+        "rules": dialect.and_then(Rules::of),
         "state": host.state.to_string(),
         "addresses": &*host.addresses,
         "serving": host.serving.as_deref(),
         "failed": host.failed.map(|effect| effect.to_string()),
         "pending_effects": host.pending_effects,
-        "advbase": host.settings.advbase.get(),
-        "advskew": host.settings.advskew.get(),
-        "priority": host.settings.priority.get(),
-        "interval": host.settings.adver_interval.get(),
         "preempt": host.settings.preempt,
         "counter": format!("{:016x}", host.counter),
         "next_advertisement": until(host.next_advertisement),
         "master_down": until(host.master_down),
         "stats": stats(&host.stats),
-    })
+    });
+    if let Value::Object(document) = &mut document {
+        let pace = pace(host, dialect);
+        document.extend(pace.map(|(name, value)| (name.to_owned(), value.into())));
+    }
+    document
+}
+
+/// What decides between the hosts of a group, and how often they advertise, by the names that
+/// their protocol has for it.
+pub(crate) fn pace(host: &HostStatus, dialect: Option<Dialect>) -> [(&'static str, u16); 2] {
+    let settings = &host.settings;
+    match dialect {
+        Some(Dialect::Vrrp(_)) => [
+            ("priority", settings.priority.get().into()),
+            ("interval", settings.adver_interval.get()),
+        ],
+        _ => [
+            ("advbase", settings.advbase.get().into()),
+            ("advskew", settings.advskew.get().into()),
+        ],
+    }
 }
 
 fn stats(stats: &Stats) -> Map<String, Value> {
@@ -287,18 +321,29 @@ mod tests {
 
     /// A driver with one master, and the names of it.
     async fn master() -> (Handle, Arc<Names>) {
+        let config = Config::new(Vhid::new(1).unwrap());
+        master_by(config, |config, shared| {
+            Setup::new(config, Key::none(), shared, Nothing)
+        })
+        .await
+    }
+
+    async fn master_by(
+        config: Config,
+        setup: impl Fn(Config, &[IpAddr]) -> Setup,
+    ) -> (Handle, Arc<Names>) {
         let mut driver = Driver::new(Limits::default());
         let transport = UdpTransport::bind(&["127.0.0.1:0".parse().unwrap()], &[]).unwrap();
         let segment = driver.add_segment(transport);
         let shared: IpAddr = "192.0.2.1".parse().unwrap();
-        let config = Config::new(Vhid::new(1).unwrap());
-        let setup = Setup::new(config, Key::none(), &[shared], Nothing);
+        let dialect = config.dialect;
+        let setup = setup(config, &[shared]);
         let host = driver.add(segment, setup).unwrap();
         let handle = driver.handle();
         tokio::spawn(driver.run());
         let names = Arc::new(Names::default());
         names.add_segment(segment, "eth0".to_owned());
-        names.add_host(host, "1@eth0".parse().unwrap());
+        names.add_host(host, "1@eth0".parse().unwrap(), dialect);
         handle.force(host, State::Master).await.unwrap();
         (handle, names)
     }
@@ -311,12 +356,55 @@ mod tests {
         serde_json::from_str(&text).unwrap()
     }
 
+    /// Says no more than this.
+    async fn ask_and_end(path: &Path, command: &str) -> Value {
+        let mut client = UnixStream::connect(path).await.unwrap();
+        client.write_all(command.as_bytes()).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut text = String::new();
+        client.read_to_string(&mut text).await.unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_router_has_priority_and_interval() {
+        let mut config = Config::new(Vhid::new(1).unwrap());
+        config.dialect = Rules::Vrrp.dialect(None);
+        let (handle, names) = master_by(config, |config, shared| {
+            Setup::vrrp(config, shared, Nothing)
+        })
+        .await;
+        let status = document(&handle.status().await.unwrap(), &names);
+        let host = &status["hosts"][0];
+        assert_eq!(host["rules"], "vrrp");
+        assert_eq!(
+            (&host["priority"], &host["interval"]),
+            (&json!(100), &json!(100))
+        );
+        assert_eq!((host.get("advbase"), host.get("advskew")), (None, None));
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_full_holds_nothing_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        // Nobody accepts, so that the queue fills up.
+        let _busy = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(Ok(client)) = timeout(SILENCE, UnixStream::connect(&path)).await {
+            waiting.push(client);
+            assert!(waiting.len() < 10_000);
+        }
+        let error = timeout(2 * PROBE, bind(&path)).await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
     #[tokio::test]
     async fn clients_read_the_status_and_give_commands() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let (handle, names) = master().await;
-        let control = Control::open(&path, handle, names).unwrap();
+        let control = Control::open(&path, handle, names).await.unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o660);
 
@@ -330,7 +418,9 @@ mod tests {
             assert_eq!(host["addresses"], json!(["192.0.2.1"]));
             assert_eq!(host["serving"], json!(["192.0.2.1"]));
             assert_eq!(host["failed"], Value::Null);
-            assert_eq!(host["advbase"], 1);
+            assert_eq!(host["rules"], "freebsd");
+            assert_eq!((&host["advbase"], &host["advskew"]), (&json!(1), &json!(0)));
+            assert_eq!((host.get("priority"), host.get("interval")), (None, None));
             assert_eq!(host["stats"]["opackets"], 1);
             assert_eq!(host["counter"].as_str().unwrap().len(), 16);
             assert_eq!(status["demotion"], 0);
@@ -356,6 +446,11 @@ mod tests {
         assert!(error.as_str().unwrap().starts_with("unknown command"));
         let error = ask(&path, "demote x y\n").await["error"].clone();
         assert_eq!(error, "\"y\" is not a number");
+        for half in ["demote backup 2", "stepdown", "status"] {
+            let error = ask_and_end(&path, half).await["error"].clone();
+            assert_eq!(error, "a command ends with the end of its line");
+        }
+        assert_eq!(ask_and_end(&path, "").await["demotion"], 0);
         let error = ask(&path, &"x".repeat(2 * MAX_COMMAND)).await["error"].clone();
         assert_eq!(error, "a command has at most 256 bytes");
         drop(control);
@@ -367,7 +462,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let (handle, names) = master().await;
-        let _control = Control::open(&path, handle, names).unwrap();
+        let _control = Control::open(&path, handle, names).await.unwrap();
         let mut idle = Vec::new();
         for _ in 0..CLIENTS {
             let mut client = UnixStream::connect(&path).await.unwrap();
@@ -388,14 +483,14 @@ mod tests {
 
         // Somebody's file.
         fs::write(&path, "precious").unwrap();
-        assert_eq!(open().unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(open().await.unwrap_err().kind(), io::ErrorKind::AddrInUse);
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
         fs::remove_file(&path).unwrap();
         // Left over.
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        let control = open().unwrap();
+        let control = open().await.unwrap();
         // In use.
-        assert_eq!(open().unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(open().await.unwrap_err().kind(), io::ErrorKind::AddrInUse);
         assert_eq!(ask(control.path(), "status\n").await["demotion"], 0);
     }
 

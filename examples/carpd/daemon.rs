@@ -19,9 +19,9 @@ use tracing::{info, warn};
 
 use super::config::{Config, Host, HostName, Interface, Protocol};
 use super::control::Control;
-use super::effects::Serving;
+use super::effects::{Owner, Serving};
 use super::log::Names;
-use super::reload::{Group, Plan, Reach};
+use super::reload::{Failed, Group, Plan, Present, Reach};
 use super::script::{Settled, Wish};
 
 /// How long the hosts that a new configuration no longer has may take to leave. After that
@@ -51,7 +51,9 @@ pub(crate) struct Daemon {
     network: Network,
     handle: Handle,
     names: Arc<Names>,
+    /// What was to be done last, and what of it could not be changed.
     config: Config,
+    failed: Failed,
     segments: BTreeMap<String, (Nic, SegmentId)>,
     hosts: BTreeMap<HostName, Running>,
     control: Option<Control>,
@@ -66,7 +68,7 @@ pub(crate) struct Daemon {
 #[derive(Debug)]
 struct Running {
     id: HostId,
-    addresses: Arc<Mutex<Addresses>>,
+    owner: Arc<Mutex<Owner<Addresses>>>,
     wish: Arc<Wish>,
     settled: Settled,
 }
@@ -84,6 +86,7 @@ impl Daemon {
             handle,
             names,
             config: Config::default(),
+            failed: Failed::default(),
             segments: BTreeMap::new(),
             hosts: BTreeMap::new(),
             control: None,
@@ -98,27 +101,33 @@ impl Daemon {
     /// What can fail for want of an interface or a socket is tried first, and nothing has
     /// changed if it does. What fails later is told, and the rest is done all the same.
     pub(crate) async fn apply(&mut self, to: Config) -> Result<(), Refusal> {
-        let plan = Plan::new(&self.config, &to);
+        let plan = Plan::new(&self.present(), &to);
         let transports = self.open_transports(&plan, &to).await;
         let transports = transports.map_err(Refusal::Nothing)?;
-        let control = self.open_control(to.control.as_deref());
+        let control = self.open_control(to.control.as_deref()).await;
         control.map_err(Refusal::Nothing)?;
         if plan.is_empty() {
             self.config = to;
             return Ok(());
         }
         let mut errors = Vec::new();
+        self.failed = Failed::default();
         self.remove_hosts(&plan.remove_hosts, &mut errors).await;
         for name in &plan.close {
-            if let Some((_, id)) = self.segments.remove(name) {
-                self.names.remove_segment(id);
-                note(&mut errors, name, self.handle.remove_segment(id).await);
+            if let Some((_, id)) = self.segments.get(name) {
+                let removed = self.handle.remove_segment(*id).await;
+                if note(&mut errors, name, removed).is_some() {
+                    self.names.remove_segment(*id);
+                    self.segments.remove(name);
+                }
             }
         }
         for (name, nic, transport) in transports {
             if let Some((_, id)) = self.segments.get(&name) {
                 let replaced = self.handle.replace_transport(*id, transport).await;
-                note(&mut errors, &name, replaced);
+                if note(&mut errors, &name, replaced).is_none() {
+                    self.failed.interfaces.insert(name);
+                }
             } else if let Some(id) =
                 note(&mut errors, &name, self.handle.add_segment(transport).await)
             {
@@ -144,7 +153,9 @@ impl Daemon {
         }
         for name in &plan.change_hosts {
             let changed = self.change_host(name).await;
-            note(&mut errors, name, changed);
+            if note(&mut errors, name, changed).is_none() {
+                self.failed.hosts.insert(name.clone());
+            }
         }
         self.keep(&mut errors).await;
         // Those whose wishes are dropped.
@@ -152,6 +163,16 @@ impl Daemon {
         match errors.as_slice() {
             [] => Ok(()),
             errors => Err(Refusal::Partly(errors.join("; "))),
+        }
+    }
+
+    /// What a change starts from.
+    fn present(&self) -> Present {
+        Present {
+            config: self.config.clone(),
+            hosts: self.hosts.keys().cloned().collect(),
+            interfaces: self.segments.keys().cloned().collect(),
+            failed: self.failed.clone(),
         }
     }
 
@@ -163,9 +184,14 @@ impl Daemon {
         let mut transports = Vec::new();
         for name in plan.open.iter().chain(&plan.reopen) {
             let fail = |error: &dyn core::fmt::Display| format!("interface {name}: {error}");
-            let Some(reach) = Reach::of(to, name) else {
+            let Some(mut reach) = Reach::of(to, name) else {
                 continue;
             };
+            if let Some(before) = Reach::of(&self.config, name) {
+                // Hosts that give up all addresses of a family still have them when the
+                // transport is replaced.
+                reach.keep_families(&before);
+            }
             let nic = match self.segments.get(name) {
                 Some((nic, _)) => nic.clone(),
                 None => {
@@ -180,13 +206,13 @@ impl Daemon {
         Ok(transports)
     }
 
-    fn open_control(&mut self, path: Option<&Path>) -> Result<(), String> {
+    async fn open_control(&mut self, path: Option<&Path>) -> Result<(), String> {
         if self.control.as_ref().map(Control::path) == path {
             return Ok(());
         }
         self.control = match path {
             Some(path) => {
-                let opened = Control::open(path, self.handle.clone(), self.names.clone());
+                let opened = Control::open(path, self.handle.clone(), self.names.clone()).await;
                 Some(opened.map_err(|error| format!("{}: {error}", path.display()))?)
             }
             None => None,
@@ -220,7 +246,8 @@ impl Daemon {
         let (nic, segment) = self.segments.get(&name.interface).ok_or_else(missing)?;
         let host = self.config.hosts.get(name).ok_or_else(missing)?;
         let addresses = nic.effects(name.vhid, address_options(host)).await;
-        let addresses = Arc::new(Mutex::new(addresses.map_err(|error| error.to_string())?));
+        let owner = Owner::new(addresses.map_err(|error| error.to_string())?);
+        let owner = Arc::new(Mutex::new(owner));
 
         let scripts = host.live.scripts.clone();
         let at_start = match scripts.down_at_start {
@@ -230,21 +257,16 @@ impl Daemon {
         let (wish, worker) = Wish::new(name.clone(), scripts, at_start);
         let (settled, wish) = (wish.settled(), Arc::new(wish));
         self.workers.spawn(worker);
-        let serving = Serving::new(
-            name.clone(),
-            addresses.clone(),
-            wish.clone(),
-            host.set_address,
-        );
+        let serving = Serving::new(owner.clone(), wish.clone(), host.set_address);
 
         let setup = setup(self.machine(name, host, nic), host, serving);
         self.names.begin_host(name.clone());
         let id = self.handle.add(*segment, setup).await;
         let id = id.map_err(|error| error.to_string())?;
-        self.names.add_host(id, name.clone());
+        self.names.add_host(id, name.clone(), host.dialect());
         let running = Running {
             id,
-            addresses,
+            owner,
             wish,
             settled,
         };
@@ -278,12 +300,10 @@ impl Daemon {
         running.wish.set_scripts(live.scripts.clone());
         let settings = self.handle.set_settings(running.id, live.settings());
         settings.await.map_err(fail)?;
-        let prefixes = running
-            .addresses
-            .lock()
-            .await
-            .set_prefixes(&live.prefixes());
+        let mut owner = running.owner.lock().await;
+        let prefixes = owner.addresses.set_prefixes(&live.prefixes());
         prefixes.map_err(|error| error.to_string())?;
+        drop(owner);
         let addresses = live.ips();
         let addresses = self.handle.set_addresses(running.id, &addresses);
         addresses.await.map_err(fail)?;
@@ -323,9 +343,15 @@ impl Daemon {
     pub(crate) async fn shut_down(mut self) -> Result<(), String> {
         self.control = None;
         let ended = self.handle.shutdown().await;
-        for running in self.hosts.values_mut() {
-            // As the driver wished, unless it crashed.
+        // All of this the driver has done, unless it crashed.
+        for (name, running) in &self.hosts {
+            let released = running.owner.lock().await.release_rest().await;
+            if let Err(error) = released {
+                warn!(host = %name, %error, "addresses are left behind");
+            }
             running.wish.up_for(&[]);
+        }
+        for running in self.hosts.values_mut() {
             running.settled.wait().await;
         }
         drop(self.hosts);

@@ -2,10 +2,10 @@
 //!
 //! Where the daemon owns the addresses, they come and go at once, and the scripts follow in a
 //! [worker](super::script::Wish) of their own, so that a slow one holds up neither a release
-//! nor the bow-out that follows it. Where the scripts own them, a release waits for the down
-//! script, since it is what releases. Announcements always come after the up script.
+//! nor the announcements, nor the bow-out that follows a release. Where the scripts own them,
+//! both wait: announcements for the up script, which sets what they announce, and a release for
+//! the down script, since it is what releases.
 
-use core::net::IpAddr;
 use core::time::Duration;
 use std::io;
 use std::sync::Arc;
@@ -13,108 +13,99 @@ use std::sync::Arc;
 use ha_core::carp_proto::Family;
 use ha_core::io::{Effects, Service, async_trait};
 use tokio::sync::Mutex;
-use tokio::task::AbortHandle;
-use tracing::warn;
 
-use super::config::HostName;
 use super::script::Wish;
 
 /// How long the kernel may take for a change of addresses.
 const KERNEL: Duration = Duration::from_secs(5);
 
+/// What sets the addresses of a virtual host, and what it was last told to set. The driver uses
+/// it, and the daemon when the driver is no more.
+#[derive(Debug)]
+pub(crate) struct Owner<A> {
+    pub(crate) addresses: A,
+    serving: Option<Service>,
+}
+
+impl<A: Effects> Owner<A> {
+    pub(crate) fn new(addresses: A) -> Self {
+        Self {
+            addresses,
+            serving: None,
+        }
+    }
+
+    async fn set(&mut self, service: &Service, is_master: bool) -> io::Result<()> {
+        if is_master {
+            self.serving = Some(service.clone());
+            within(self.addresses.acquire(service)).await
+        } else {
+            within(self.addresses.release(service)).await?;
+            self.serving = None;
+            Ok(())
+        }
+    }
+
+    /// Releases what the driver has not released.
+    pub(crate) async fn release_rest(&mut self) -> io::Result<()> {
+        match self.serving.clone() {
+            Some(service) => self.set(&service, false).await,
+            None => Ok(()),
+        }
+    }
+}
+
 /// The addresses of one virtual host, and its scripts.
 pub(crate) struct Serving<A> {
-    name: HostName,
-    addresses: Arc<Mutex<A>>,
+    owner: Arc<Mutex<Owner<A>>>,
     wish: Arc<Wish>,
     /// Whether the daemon sets the addresses.
     set_address: bool,
-    /// Announcements that wait for the up script.
-    announcements: [Option<AbortHandle>; 2],
 }
 
 impl<A: Effects + 'static> Serving<A> {
-    pub(crate) fn new(
-        name: HostName,
-        addresses: Arc<Mutex<A>>,
-        wish: Arc<Wish>,
-        set_address: bool,
-    ) -> Self {
+    pub(crate) fn new(owner: Arc<Mutex<Owner<A>>>, wish: Arc<Wish>, set_address: bool) -> Self {
         Self {
-            name,
-            addresses,
+            owner,
             wish,
             set_address,
-            announcements: [None, None],
         }
     }
 
-    fn forget_announcements(&mut self) {
-        for task in self.announcements.iter_mut().filter_map(Option::take) {
-            task.abort();
-        }
-    }
-
-    async fn set(&mut self, service: &Service, addresses: &[IpAddr]) -> io::Result<()> {
-        self.forget_announcements();
+    async fn set(&mut self, service: &Service, is_master: bool) -> io::Result<()> {
         if self.set_address {
-            let mut inner = self.addresses.lock().await;
-            if addresses.is_empty() {
-                within(inner.release(service)).await?;
-            } else {
-                within(inner.acquire(service)).await?;
-            }
+            self.owner.lock().await.set(service, is_master).await?;
         }
+        let addresses = match is_master {
+            true => &*service.addresses,
+            false => &[],
+        };
         let mut settled = self.wish.up_for(addresses);
-        if !self.set_address {
-            settled.wait().await;
+        if self.set_address {
+            return Ok(());
         }
-        Ok(())
+        settled.wait().await;
+        match settled.failed().as_slice() {
+            [] => Ok(()),
+            failed => Err(io::Error::other(format!(
+                "the up script did not run to its end for {failed:?}"
+            ))),
+        }
     }
 }
 
 #[async_trait]
 impl<A: Effects + 'static> Effects for Serving<A> {
     async fn acquire(&mut self, service: &Service) -> io::Result<()> {
-        self.set(service, &service.addresses).await
+        self.set(service, true).await
     }
 
     async fn release(&mut self, service: &Service) -> io::Result<()> {
-        self.set(service, &[]).await
+        self.set(service, false).await
     }
 
     async fn announce(&mut self, service: &Service, family: Family) -> io::Result<()> {
-        let mut settled = self.wish.settled();
-        if settled.is_settled() {
-            return within(self.addresses.lock().await.announce(service, family)).await;
-        }
-        // Not waited for here, or a release would have to wait as well.
-        let (addresses, service) = (self.addresses.clone(), service.clone());
-        let name = self.name.clone();
-        let task = tokio::spawn(async move {
-            settled.wait().await;
-            let announced = within(addresses.lock().await.announce(&service, family)).await;
-            if let Err(error) = announced {
-                warn!(host = %name, %family, %error, "announcement failed");
-            }
-        });
-        let [v4, v6] = &mut self.announcements;
-        let waiting = match family {
-            Family::V4 => v4,
-            Family::V6 => v6,
-        };
-        if let Some(former) = waiting.replace(task.abort_handle()) {
-            former.abort();
-        }
-        Ok(())
-    }
-}
-
-impl<A> Drop for Serving<A> {
-    fn drop(&mut self) {
-        for task in self.announcements.iter_mut().filter_map(Option::take) {
-            task.abort();
-        }
+        within(self.owner.lock().await.addresses.announce(service, family)).await
     }
 }
 
@@ -134,7 +125,7 @@ mod tests {
     use ha_core::io::{Driver, Handle, HostId, Limits, Setup, UdpTransport};
     use tempfile::TempDir;
 
-    use super::super::config::Scripts;
+    use super::super::config::{HostName, Scripts};
     use super::*;
 
     const SHARED: &str = "192.0.2.1";
@@ -172,6 +163,8 @@ mod tests {
         handle: Handle,
         host: HostId,
         folder: TempDir,
+        owner: Arc<Mutex<Owner<Notes>>>,
+        driver: tokio::task::JoinHandle<()>,
     }
 
     impl Bench {
@@ -185,10 +178,11 @@ mod tests {
                 ..Scripts::default()
             };
             let name: HostName = "1@eth0".parse().unwrap();
-            let (wish, worker) = Wish::new(name.clone(), scripts, Vec::new());
+            let (wish, worker) = Wish::new(name, scripts, Vec::new());
             tokio::spawn(worker);
-            let notes = Arc::new(Mutex::new(Notes(Arc::new(Lock::new(log)))));
-            let serving = Serving::new(name, notes, Arc::new(wish), set_address);
+            let owner = Owner::new(Notes(Arc::new(Lock::new(log))));
+            let owner = Arc::new(Mutex::new(owner));
+            let serving = Serving::new(owner.clone(), Arc::new(wish), set_address);
 
             let mut driver = Driver::new(Limits::default());
             let transport = UdpTransport::bind(&["127.0.0.1:0".parse().unwrap()], &[]).unwrap();
@@ -199,11 +193,13 @@ mod tests {
             let setup = Setup::new(config, Key::none(), &shared, serving);
             let host = driver.add(segment, setup).unwrap();
             let handle = driver.handle();
-            tokio::spawn(driver.run());
+            let driver = tokio::spawn(async { driver.run().await.unwrap() });
             Self {
                 handle,
                 host,
                 folder,
+                owner,
+                driver,
             }
         }
 
@@ -241,24 +237,69 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn addresses_are_announced_after_the_up_script() {
-        for set_address in [true, false] {
+    async fn addresses_are_announced_as_soon_as_they_are_there() {
+        for (set_address, order) in [
+            (true, &["acquire", "announce", "up"][..]),
+            (false, &["up", "announce"]),
+        ] {
             let bench = Bench::start(set_address);
             bench.become_master().await;
-            let all = ["acquire", "up", "announce"];
-            bench.expect(&all[usize::from(!set_address)..]).await;
+            bench.expect(order).await;
         }
+    }
+
+    #[tokio::test]
+    async fn an_up_script_that_owns_the_address_is_tried_until_it_runs() {
+        let bench = Bench::start(false);
+        let up = bench.folder.path().join("up");
+        let script = std::fs::read(&up).unwrap();
+        std::fs::remove_file(&up).unwrap();
+        bench.become_master().await;
+        let mut failed = None;
+        for _ in 0..100 {
+            failed = bench.handle.status().await.unwrap().hosts[0].failed;
+            if failed.is_some() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(failed, Some(ha_core::io::Effect::Acquire));
+        // Whole at once, as the script may be run at any time.
+        let whole = bench.folder.path().join("whole");
+        std::fs::write(&whole, script).unwrap();
+        std::fs::set_permissions(&whole, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::rename(&whole, &up).unwrap();
+        bench.expect(&["up", "announce"]).await;
+    }
+
+    #[tokio::test]
+    async fn what_a_driver_leaves_behind_is_released() {
+        let bench = Bench::start(true);
+        bench.become_master().await;
+        bench.expect(&["acquire", "announce", "up"]).await;
+        bench.driver.abort();
+        bench.handle.ended().await;
+        bench.owner.lock().await.release_rest().await.unwrap();
+        bench
+            .expect(&["acquire", "announce", "up", "release"])
+            .await;
+        // Not twice.
+        bench.owner.lock().await.release_rest().await.unwrap();
+        bench
+            .expect(&["acquire", "announce", "up", "release"])
+            .await;
     }
 
     #[tokio::test]
     async fn a_slow_up_script_does_not_hold_up_a_release() {
         let bench = Bench::start(true);
         bench.become_master().await;
-        bench.expect(&["acquire"]).await;
+        bench.expect(&["acquire", "announce"]).await;
         let asked = tokio::time::Instant::now();
         bench.handle.shutdown().await.unwrap();
         assert!(asked.elapsed() < Duration::from_millis(400));
-        bench.expect(&["acquire", "release", "up", "down"]).await;
+        let all = ["acquire", "announce", "release", "up", "down"];
+        bench.expect(&all).await;
     }
 
     #[tokio::test]

@@ -32,19 +32,27 @@ pub(crate) fn load(path: &Path) -> Result<Config, String> {
 
 /// Makes the first line of a file a passphrase.
 pub(crate) fn passphrase(path: &Path) -> Result<Passphrase, String> {
-    let mut text = Zeroizing::new(Vec::new());
-    File::open(path)
-        .and_then(|file| file.take(MAX_PASSPHRASE_FILE).read_to_end(&mut text))
-        .map_err(|error| format!("{}: {error}", path.display()))?;
+    let text = read(path, MAX_PASSPHRASE_FILE)?;
     Passphrase::first_line(&text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn read(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, String> {
     let fail = |error: std::io::Error| format!("{}: {error}", path.display());
-    if fs::metadata(path).map_err(fail)?.len() > most {
+    // Before it is opened: a pipe would wait for somebody to write.
+    let metadata = fs::metadata(path).map_err(fail)?;
+    if !metadata.is_file() {
+        return Err(format!("{}: it is not a regular file", path.display()));
+    }
+    let file = File::open(path).map_err(fail)?;
+    // No more than `most`, whatever the length that it claims to have. That length saves copies,
+    // which would not be wiped.
+    let claimed = usize::try_from(metadata.len().min(most)).unwrap_or_default();
+    let mut text = Zeroizing::new(Vec::with_capacity(claimed + 1));
+    file.take(most + 1).read_to_end(&mut text).map_err(fail)?;
+    if u64::try_from(text.len()).map_or(true, |length| length > most) {
         return Err(format!("{}: more than {most} bytes", path.display()));
     }
-    fs::read(path).map(Zeroizing::new).map_err(fail)
+    Ok(text)
 }
 
 /// Turns the text of a file into a configuration, and checks it.
@@ -205,9 +213,6 @@ impl RawHost {
             .iter()
             .map(|address| address.parse())
             .collect::<Result<_, _>>()?;
-        if let Some(peer) = self.peers.iter().find(|peer| peer.is_multicast()) {
-            return Err(format!("the peer {peer} is a multicast address"));
-        }
         let defaults = Scripts::default();
         let scripts = Scripts {
             up: self.up,
@@ -392,7 +397,32 @@ mod tests {
             !host.hold_link && !host.macvlan && !host.live.preempt && host.live.peers.is_empty()
         );
         assert_eq!(host.live.scripts, Scripts::default());
-        assert_eq!(parse(""), Ok(Config::default()));
+    }
+
+    #[test]
+    fn a_configuration_without_hosts_is_refused() {
+        for text in ["", "control = \"/run/carpd.sock\""] {
+            assert_eq!(parse(text), Err("there is no [[host]]".to_owned()));
+        }
+        let idle = with("passphrase = \"x\"") + "[[interface]]\nname = \"eth1\"";
+        assert_eq!(
+            parse(&idle).unwrap_err(),
+            "interface eth1: no host is on it"
+        );
+    }
+
+    #[test]
+    fn vrrp_without_a_link_local_address_is_doubted() {
+        let doubts = |rules: &str, addresses: &str| {
+            let text = with(rules).replace("192.0.2.1/24", addresses);
+            parse(&text).unwrap().doubts().len()
+        };
+        let vrrp = "rules = \"vrrp\"";
+        assert_eq!(doubts(vrrp, "192.0.2.1"), 0);
+        assert_eq!(doubts(vrrp, "2001:db8::1"), 1);
+        assert_eq!(doubts(vrrp, "2001:db8::1\", \"fe80::1"), 1);
+        assert_eq!(doubts(vrrp, "192.0.2.1\", \"fe80::1\", \"2001:db8::1"), 0);
+        assert_eq!(doubts("passphrase = \"x\"", "2001:db8::1"), 0);
     }
 
     #[test]
@@ -405,6 +435,8 @@ mod tests {
         ] {
             let host = host(&format!("rules = \"{name}\"\npassphrase = \"x\""));
             assert_eq!(host.dialect(), dialect);
+            let rules = Rules::of(dialect).map(|rules| serde_json::json!(rules));
+            assert_eq!(rules, Some(name.into()));
         }
         let ucarp = host("rules = \"ucarp\"\npassphrase = \"x\"\ndeadratio = 5");
         let Dialect::UCarp(rules) = ucarp.dialect() else {
@@ -432,8 +464,9 @@ mod tests {
     #[test]
     fn an_interface_has_settings_of_its_own() {
         let text = "[[interface]]\nname = \"eth0\"\nvirtual_mac = false\n\
-            source = [\"192.0.2.2\", \"fe80::2\"]\nunknown_link = \"down\"\nignore_carrier = true";
-        let interface = parse(text).unwrap().interfaces.remove("eth0").unwrap();
+            source = [\"192.0.2.2\", \"fe80::2\"]\nunknown_link = \"down\"\nignore_carrier = true\n";
+        let text = text.to_owned() + &with("passphrase = \"x\"");
+        let interface = parse(&text).unwrap().interfaces.remove("eth0").unwrap();
         assert!(!interface.virtual_mac && interface.ignore_carrier);
         assert_eq!(interface.unknown_link, UnknownLink::Down);
         assert_eq!(interface.sources.len(), 2);
@@ -479,7 +512,19 @@ mod tests {
             ),
             (
                 "multicast = false",
-                "host 1@eth0: without multicast it needs peers",
+                "host 1@eth0: without multicast it needs a peer of IPv4",
+            ),
+            (
+                "multicast = false\npeers = [\"fe80::2\"]",
+                "host 1@eth0: without multicast it needs a peer of IPv4",
+            ),
+            (
+                "peers = [\"0.0.0.0\"]",
+                "host 1@eth0: the peer 0.0.0.0 is no host's address",
+            ),
+            (
+                "peers = [\"192.0.2.1\"]",
+                "host 1@eth0: the peer 192.0.2.1 is a shared address",
             ),
             (
                 "peers = [\"224.0.0.18\"]",
@@ -549,10 +594,23 @@ mod tests {
             parse(&interface.repeat(2)).unwrap_err(),
             "an interface is configured twice"
         );
-        let sources = format!("{interface}source = [\"192.0.2.2\", \"192.0.2.3\"]");
+        for (source, error) in [
+            ("192.0.2.2\", \"192.0.2.3", "more than one IPv4 source"),
+            ("::", "the source :: is no host's address"),
+            ("224.0.0.18", "the source 224.0.0.18 is a multicast address"),
+            ("192.0.2.1", "the source 192.0.2.1 is a shared address"),
+        ] {
+            let sources = format!("{interface}source = [\"{source}\"]\n{}", with(secret));
+            assert_eq!(
+                parse(&sources).unwrap_err(),
+                format!("interface eth0: {error}")
+            );
+        }
+        let unicast = |rules| with(&format!("rules = \"{rules}\"\npeers = [\"192.0.2.2\"]"));
+        assert!(parse(&unicast("vrrp")).is_ok());
         assert_eq!(
-            parse(&sources).unwrap_err(),
-            "interface eth0: more than one IPv4 source"
+            parse(&unicast("vrrp-freebsd")).unwrap_err(),
+            "host 1@eth0: FreeBSD's VRRP knows multicast alone, and no peers"
         );
         assert!(parse("[[host]]").unwrap_err().contains("missing field"));
     }
@@ -590,6 +648,13 @@ mod tests {
         assert!(load(&path).unwrap_err().contains("carpd.toml: line 1: "));
         fs::write(&path, vec![b' '; 1 << 20 | 1]).unwrap();
         assert!(load(&path).unwrap_err().contains("more than 1048576 bytes"));
+        for device in ["/dev/zero", "/"] {
+            let error = load(Path::new(device)).unwrap_err();
+            assert!(error.ends_with("it is not a regular file"), "{error}");
+        }
+        // It claims to be empty.
+        let error = read(Path::new("/proc/self/status"), 10).unwrap_err();
+        assert!(error.ends_with("more than 10 bytes"), "{error}");
 
         let file = folder.path().join("passphrase");
         fs::write(&file, "first line\r\nsecond").unwrap();

@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ha_core::carp_proto::{Discard, Event as Protocol, Said, Vhid};
+use ha_core::carp_proto::{Dialect, Discard, Event as Protocol, Said, Vhid};
 use ha_core::io::linux::{LinuxEvent, LinuxEvents};
 use ha_core::io::{Effect, EventKind, Events, HostId, SegmentId};
 use tracing::{debug, info, warn};
@@ -15,7 +15,7 @@ use super::config::{Config, HostName};
 /// What the identities of a driver are called in the configuration.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    hosts: Mutex<BTreeMap<HostId, HostName>>,
+    hosts: Mutex<BTreeMap<HostId, (HostName, Dialect)>>,
     /// The host that is just being added, and whose identity is not known yet.
     adding: Mutex<Option<HostName>>,
     segments: Mutex<BTreeMap<SegmentId, String>>,
@@ -33,8 +33,8 @@ impl Names {
         *lock(&self.adding) = Some(name);
     }
 
-    pub(crate) fn add_host(&self, id: HostId, name: HostName) {
-        lock(&self.hosts).insert(id, name);
+    pub(crate) fn add_host(&self, id: HostId, name: HostName, dialect: Dialect) {
+        lock(&self.hosts).insert(id, (name, dialect));
     }
 
     pub(crate) fn remove_host(&self, id: HostId) {
@@ -63,7 +63,7 @@ impl Names {
 
     /// The name of a host.
     pub(crate) fn host(&self, id: HostId, vhid: Vhid) -> String {
-        let known = lock(&self.hosts).get(&id).cloned();
+        let known = lock(&self.hosts).get(&id).map(|(name, _)| name.clone());
         let adding = || lock(&self.adding).clone().filter(|name| name.vhid == vhid);
         match known.or_else(adding) {
             Some(name) => name.to_string(),
@@ -73,8 +73,13 @@ impl Names {
 
     pub(crate) fn find_host(&self, name: &HostName) -> Option<HostId> {
         let hosts = lock(&self.hosts);
-        let found = hosts.iter().find(|(_, other)| *other == name);
+        let found = hosts.iter().find(|(_, (other, _))| other == name);
         found.map(|(id, _)| *id)
+    }
+
+    /// Whose rules a host follows; one that is just being added is not known yet.
+    pub(crate) fn dialect(&self, id: HostId) -> Option<Dialect> {
+        lock(&self.hosts).get(&id).map(|(_, dialect)| *dialect)
     }
 }
 

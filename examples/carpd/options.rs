@@ -1,5 +1,7 @@
 //! The command line: a configuration file, or the options of ucarp for one virtual host.
 
+use core::convert::Infallible;
+use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
 use core::num::NonZeroU8;
 use core::str::FromStr;
@@ -8,11 +10,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, ValueEnum};
 use ha_core::carp_proto::{AdvBase, AdvSkew, InterfaceName, Vhid};
+use zeroize::Zeroizing;
 
 use super::config::{
     Config, Host, HostName, Interface, Live, Pace, Passphrase, Protocol, Rules, Scripts, Shared,
 };
-use super::file;
+use super::{file, script};
 
 /// Shares addresses between hosts by CARP or VRRP.
 ///
@@ -20,7 +23,7 @@ use super::file;
 /// ucarp's rules.
 ///
 /// Signals: HUP reads the configuration file again, USR1 logs the status, USR2 steps down,
-/// TERM and INT release the addresses, tell the peers, and end. A second TERM ends at once.
+/// TERM, INT and QUIT release the addresses, tell the peers, and end. A second one ends at once.
 ///
 /// Exit status: 0 ended by a signal, 1 bad arguments or configuration, 2 failed while running.
 #[derive(Debug, Parser)]
@@ -88,8 +91,8 @@ pub(crate) struct Ucarp {
     /// The passphrase, at most 19 bytes; every user of this machine can see it in the list
     /// of processes, so prefer --passfile
     #[arg(short, long, value_name = "PASS", required_unless_present_any = ["passfile", "config"])]
-    pass: Option<String>,
-    /// A file whose first line is the passphrase
+    pass: Option<Secret>,
+    /// A file whose first line is the passphrase; it cannot be given together with --pass
     #[arg(short = 'o', long, value_name = "FILE", conflicts_with = "pass")]
     passfile: Option<PathBuf>,
     /// Take over from a worse master that works
@@ -158,6 +161,24 @@ pub(crate) struct Ucarp {
     debug: bool,
 }
 
+/// A passphrase as it was given, which is wiped when dropped and never shown.
+#[derive(Clone)]
+struct Secret(Zeroizing<String>);
+
+impl FromStr for Secret {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(Zeroizing::new(text.to_owned())))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
 /// A decimal number in a range. A leading zero is refused: C would read it as octal.
 fn number<const MIN: u8, const MAX: u8>(text: &str) -> Result<u8, String> {
     let is_octal = text.len() > 1 && text.starts_with('0');
@@ -168,8 +189,15 @@ fn number<const MIN: u8, const MAX: u8>(text: &str) -> Result<u8, String> {
 }
 
 impl Options {
-    /// Reads what is to be done.
+    /// Reads what is to be done, and looks whether its scripts are there. It reads files, and
+    /// takes as long as these do.
     pub(crate) fn load(&self) -> Result<Config, String> {
+        let config = self.read()?;
+        script::check(&config)?;
+        Ok(config)
+    }
+
+    fn read(&self) -> Result<Config, String> {
         let mut config = match (&self.config, &self.ucarp) {
             (Some(path), _) => file::load(path)?,
             (None, Some(ucarp)) => ucarp.config()?,
@@ -205,7 +233,7 @@ impl Options {
 
 impl Ucarp {
     fn config(&self) -> Result<Config, String> {
-        let text = |error: &dyn core::fmt::Display| error.to_string();
+        let text = |error: &dyn fmt::Display| error.to_string();
         InterfaceName::new(&self.interface)
             .map_err(|error| format!("interface {:?}: {error}", self.interface))?;
         if !self.addr.address.is_ipv4() {
@@ -236,7 +264,7 @@ impl Ucarp {
 
     fn host(&self) -> Result<Host, String> {
         let passphrase = match (&self.pass, &self.passfile) {
-            (Some(pass), _) => Passphrase::new(pass.as_bytes())?,
+            (Some(pass), _) => Passphrase::new(pass.0.as_bytes())?,
             (None, Some(path)) => file::passphrase(path)?,
             (None, None) => return Err("--pass or --passfile is missing".to_owned()),
         };
@@ -296,7 +324,7 @@ mod tests {
     }
 
     fn load(more: &[&str]) -> Result<Config, String> {
-        options(&[&LEAST, more].concat())?.load()
+        options(&[&LEAST, more].concat())?.read()
     }
 
     /// The only host of a configuration by the options of ucarp.
@@ -390,8 +418,8 @@ mod tests {
             "/down",
             "-S",
         ];
-        let long = options(&long).unwrap().load().unwrap();
-        assert_eq!(long, options(&short).unwrap().load().unwrap());
+        let long = options(&long).unwrap().read().unwrap();
+        assert_eq!(long, options(&short).unwrap().read().unwrap());
         let host = long.hosts.values().next().unwrap();
         let Dialect::UCarp(rules) = host.dialect() else {
             panic!("not ucarp");
@@ -459,12 +487,12 @@ mod tests {
         for address in ["192.0.2", "2001:db8::1", "192.0.2.1/33", "224.0.0.1"] {
             let mut arguments = LEAST;
             arguments[9] = address;
-            let refused = options(&arguments).and_then(|options| options.load());
+            let refused = options(&arguments).and_then(|options| options.read());
             assert!(refused.is_err(), "{address}");
         }
         let mut arguments = LEAST;
         arguments[9] = "192.0.2.1/24";
-        assert!(options(&arguments).unwrap().load().is_ok());
+        assert!(options(&arguments).unwrap().read().is_ok());
         arguments[3] = "192.0.2";
         assert!(options(&arguments).is_err());
     }
@@ -479,24 +507,26 @@ mod tests {
 
         let from_file = options(&[&without, &["-o", file][..]].concat()).unwrap();
         assert!(!from_file.shows_passphrase());
-        let config = from_file.load().unwrap();
+        let config = from_file.read().unwrap();
         let Protocol::Carp { passphrase, .. } = &config.hosts.values().next().unwrap().protocol
         else {
             panic!("not CARP");
         };
         assert_eq!(*passphrase, Passphrase::new(b"from a file").unwrap());
 
-        assert!(options(&LEAST).unwrap().shows_passphrase());
+        let shown = options(&LEAST).unwrap();
+        assert!(shown.shows_passphrase());
+        assert!(!format!("{shown:?}").contains("secret"));
         assert!(options(&without).unwrap_err().contains("--pass"));
         assert!(refusal(&["-o", file]).contains("cannot be used with"));
         let long = [&without, &["-p", "12345678901234567890"][..]].concat();
-        let error = options(&long).unwrap().load().unwrap_err();
+        let error = options(&long).unwrap().read().unwrap_err();
         assert_eq!(
             error,
             "the passphrase has 20 bytes, and peers take 19 at most"
         );
         let empty = [&without, &["-p", ""][..]].concat();
-        let error = options(&empty).unwrap().load().unwrap_err();
+        let error = options(&empty).unwrap().read().unwrap_err();
         assert_eq!(error, "host 1@eth0: ucarp takes no empty passphrase");
     }
 
@@ -529,5 +559,24 @@ mod tests {
         assert!(options(&["-P"]).is_err());
         assert!(options(&[]).is_err());
         assert!(options(&["--check"]).is_err());
+    }
+
+    #[test]
+    fn scripts_have_to_be_programs() {
+        let load = |path: &str| {
+            let arguments = [&LEAST[..], &["-u", path]].concat();
+            options(&arguments).unwrap().load().map(drop)
+        };
+        assert_eq!(load("/bin/sh"), Ok(()));
+        for (path, error) in [
+            ("/nonexistent/up", "No such file"),
+            ("/bin", "it is not a program"),
+            ("/etc/passwd", "it is not a program"),
+            ("sh", "it has to be given with its folder"),
+        ] {
+            let found = load(path).unwrap_err();
+            let named = format!("host 1@eth0: script {path}: {error}");
+            assert!(found.starts_with(&named), "{found}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::env;
 use std::io::{self, IsTerminal};
+use std::os::unix::process::CommandExt;
 use std::process::{self, Command, Stdio};
 
 use tracing_subscriber::EnvFilter;
@@ -47,6 +48,8 @@ pub(crate) fn go_to_background(facility: &str) -> io::Result<()> {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            // What a terminal sends to those in its foreground does not end the log.
+            .process_group(0)
             .spawn()?;
         if let Some(pipe) = logger.stdin.take() {
             daemon.stderr(pipe);

@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 use tracing::{error, info, warn};
 
-use super::config::Config;
+use super::config::{Config, Rules};
 use super::daemon::{Daemon, Refusal};
 use super::log::{self, Names};
 use super::options::Options;
@@ -21,6 +21,9 @@ use super::{control, process, systemd};
 /// Effects bound themselves: the kernel has five seconds for each change of addresses, and
 /// scripts have limits of their own, one after the other. These bounds are behind those.
 const BACKSTOP: Duration = Duration::from_secs(3600);
+
+/// How long the end waits for a configuration that is just being read.
+const LAST_FILE: Duration = Duration::from_secs(1);
 
 /// Why the program ended other than well.
 #[derive(Debug)]
@@ -32,8 +35,9 @@ pub(crate) enum Failure {
 }
 
 /// Does what the command line says, until a signal ends it.
-pub(crate) fn start(options: &Options) -> Result<(), Failure> {
+pub(crate) fn start(options: &Arc<Options>) -> Result<(), Failure> {
     let config = options.load().map_err(Failure::Configuration)?;
+    tell_doubts(&config);
     if options.check {
         info!(hosts = config.hosts.len(), "the configuration is right");
         return Ok(());
@@ -53,15 +57,23 @@ pub(crate) fn start(options: &Options) -> Result<(), Failure> {
     }
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed(&error))?;
-    runtime
-        .block_on(run(options, config))
-        .map_err(Failure::Running)
+    let ended = runtime.block_on(run(options, config));
+    // A file that is read for a reload is not waited for, should its server not answer.
+    runtime.shutdown_timeout(LAST_FILE);
+    ended.map_err(Failure::Running)
+}
+
+fn tell_doubts(config: &Config) {
+    for doubt in config.doubts() {
+        warn!("{doubt}");
+    }
 }
 
 /// The signals that end the program.
 struct End {
     terminate: Signal,
     interrupt: Signal,
+    quit: Signal,
 }
 
 impl End {
@@ -69,6 +81,7 @@ impl End {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
         })
     }
 
@@ -77,11 +90,12 @@ impl End {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.quit.recv() => {}
         }
     }
 }
 
-async fn run(options: &Options, config: Config) -> Result<(), String> {
+async fn run(options: &Arc<Options>, config: Config) -> Result<(), String> {
     let text = |error: &dyn core::fmt::Display| error.to_string();
     let mut end = End::listen().map_err(|error| text(&error))?;
     let listen = |kind| signal(kind).map_err(|error| text(&error));
@@ -170,9 +184,16 @@ async fn run(options: &Options, config: Config) -> Result<(), String> {
 }
 
 /// Reads the configuration again. One that is wrong changes nothing.
-async fn reload(options: &Options, daemon: &mut Daemon) {
+async fn reload(options: &Arc<Options>, daemon: &mut Daemon) {
     systemd::reloading();
-    match options.load() {
+    let options = options.clone();
+    // Beside the protocol, which does not wait for a disk.
+    let loaded = tokio::task::spawn_blocking(move || options.load()).await;
+    let loaded = loaded.unwrap_or_else(|error| Err(error.to_string()));
+    if let Ok(config) = &loaded {
+        tell_doubts(config);
+    }
+    match loaded {
         Ok(config) => match daemon.apply(config).await {
             Ok(()) => info!("the new configuration is in force"),
             Err(Refusal::Nothing(error)) => {
@@ -195,7 +216,8 @@ async fn dump(handle: &Handle, names: &Names) {
     info!(demotion = status.demotion, reasons = ?status.reasons, "status");
     for host in &status.hosts {
         let interface = names.segment(host.segment);
-        let settings = host.settings;
+        let dialect = names.dialect(host.host);
+        let [(rank, rank_value), (pace, pace_value)] = control::pace(host, dialect);
         info!(
             %interface,
             vhid = %host.vhid,
@@ -203,10 +225,26 @@ async fn dump(handle: &Handle, names: &Names) {
             addresses = ?host.addresses,
             serving = ?host.serving,
             failed = ?host.failed,
-            advbase = %settings.advbase,
-            advskew = %settings.advskew,
-            "status"
+            rules = ?dialect.and_then(Rules::of),
+            "status, {rank} {rank_value}, {pace} {pace_value}"
         );
     }
     info!(stats = ?status.stats(), "status");
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Signal as Kill, getpid, kill_process};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_signal_that_asks_for_the_end_is_heard() {
+        let mut end = End::listen().unwrap();
+        for signal in [Kill::TERM, Kill::INT, Kill::QUIT] {
+            kill_process(getpid(), signal).unwrap();
+            let heard = tokio::time::timeout(Duration::from_secs(5), end.wait()).await;
+            assert!(heard.is_ok(), "{signal:?}");
+        }
+    }
 }

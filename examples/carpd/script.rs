@@ -7,7 +7,9 @@ use core::net::IpAddr;
 use core::pin::pin;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
+use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
@@ -18,7 +20,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::config::{HostName, Scripts};
+use super::config::{Config, HostName, Scripts};
 
 /// How many lines of what a script prints are logged, and how long they may be.
 const MAX_LINES: usize = 100;
@@ -26,6 +28,36 @@ const MAX_LINE: usize = 1024;
 /// How long output is waited for when the script itself has ended: what it left running in the
 /// background may hold the pipe open for ever.
 const LAST_WORDS: Duration = Duration::from_millis(100);
+/// How long a killed script is waited for. One that waits for a disk or a file server that does
+/// not answer dies no sooner than that does; the next script is not held up by it.
+const BURIAL: Duration = Duration::from_secs(1);
+
+/// Checks that the scripts of a configuration are there and can be run.
+pub(crate) fn check(config: &Config) -> Result<(), String> {
+    for (name, host) in &config.hosts {
+        let scripts = &host.live.scripts;
+        for path in [&scripts.up, &scripts.down].into_iter().flatten() {
+            is_program(path)
+                .map_err(|error| format!("host {name}: script {}: {error}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn is_program(path: &Path) -> Result<(), String> {
+    if path
+        .parent()
+        .is_none_or(|folder| folder.as_os_str().is_empty())
+    {
+        // It would be looked for in $PATH.
+        return Err("it has to be given with its folder".to_owned());
+    }
+    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
+    if !metadata.is_file() || metadata.permissions().mode() & 0o111 == 0 {
+        return Err("it is not a program".to_owned());
+    }
+    Ok(())
+}
 
 /// A script to be run.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -85,8 +117,7 @@ async fn run(call: &Call<'_>, line: impl Fn(&str)) -> Outcome {
             () = &mut output, if !is_read => is_read = true,
             () = &mut limit => {
                 drop(group);
-                // It does not survive that, so this does not take long.
-                let _ = child.wait().await;
+                let _ = tokio::time::timeout(BURIAL, child.wait()).await;
                 break Outcome::Killed;
             }
         }
@@ -154,22 +185,50 @@ async fn relay(pipe: Option<impl AsyncRead + Unpin>, lines: &AtomicUsize, line: 
 /// costs no script at all.
 #[derive(Debug)]
 pub(crate) struct Wish {
-    wanted: watch::Sender<Vec<IpAddr>>,
+    wanted: watch::Sender<Wanted>,
     scripts: watch::Sender<Scripts>,
-    done: watch::Receiver<Vec<IpAddr>>,
+    done: watch::Receiver<Done>,
+}
+
+/// For which addresses the up script is to have run, and which wish this is.
+#[derive(Clone, Debug)]
+struct Wanted {
+    number: u64,
+    addresses: Vec<IpAddr>,
+}
+
+/// What the scripts have brought about.
+#[derive(Debug)]
+struct Done {
+    /// The last wish that was fulfilled, as far as it could be.
+    number: u64,
+    /// Where an earlier run may have left something behind.
+    unclean: Vec<IpAddr>,
+    /// For which the up script was the last to run.
+    up: Vec<IpAddr>,
+    /// Those of them for which it did not run, or not to its end.
+    failed: Vec<IpAddr>,
 }
 
 impl Wish {
     /// Makes a wish for nothing, and the worker that fulfils it until the wish is dropped.
-    /// `at_start` are the addresses for which the down script is run at once.
+    /// `at_start` are the addresses for which the down script is run first of all.
     pub(crate) fn new(
         name: HostName,
         scripts: Scripts,
         at_start: Vec<IpAddr>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (wanted, wanted_receiver) = watch::channel(Vec::new());
+        let (wanted, wanted_receiver) = watch::channel(Wanted {
+            number: 1,
+            addresses: Vec::new(),
+        });
         let (scripts, scripts_receiver) = watch::channel(scripts);
-        let (done_sender, done) = watch::channel(at_start);
+        let (done_sender, done) = watch::channel(Done {
+            number: 0,
+            unclean: at_start,
+            up: Vec::new(),
+            failed: Vec::new(),
+        });
         let wish = Self {
             wanted,
             scripts,
@@ -180,9 +239,12 @@ impl Wish {
     }
 
     /// Wishes that the up script has run for these addresses, and the down script for all
-    /// others for which up had run.
+    /// others for which up had run. Where up failed, it is run again.
     pub(crate) fn up_for(&self, addresses: &[IpAddr]) -> Settled {
-        self.wanted.send_replace(addresses.to_vec());
+        self.wanted.send_modify(|wanted| {
+            wanted.number += 1;
+            wanted.addresses = addresses.to_vec();
+        });
         self.settled()
     }
 
@@ -203,19 +265,23 @@ impl Wish {
 /// How it is learnt that a worker has done all it was asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Settled {
-    wanted: watch::Receiver<Vec<IpAddr>>,
-    done: watch::Receiver<Vec<IpAddr>>,
+    wanted: watch::Receiver<Wanted>,
+    done: watch::Receiver<Done>,
 }
 
 impl Settled {
-    /// Whether it has.
-    pub(crate) fn is_settled(&self) -> bool {
-        *self.done.borrow() == *self.wanted.borrow()
+    fn is_settled(&self) -> bool {
+        self.done.borrow().number == self.wanted.borrow().number
     }
 
     /// Waits until it has, or ends.
     pub(crate) async fn wait(&mut self) {
         while !self.is_settled() && self.done.changed().await.is_ok() {}
+    }
+
+    /// The addresses for which the up script could not be started or was killed.
+    pub(crate) fn failed(&self) -> Vec<IpAddr> {
+        self.done.borrow().failed.clone()
     }
 }
 
@@ -223,32 +289,56 @@ impl Settled {
 /// more.
 async fn work(
     name: HostName,
-    mut wanted: watch::Receiver<Vec<IpAddr>>,
+    mut wanted: watch::Receiver<Wanted>,
     scripts: watch::Receiver<Scripts>,
-    done: watch::Sender<Vec<IpAddr>>,
+    done: watch::Sender<Done>,
 ) {
     let mut wishes = true;
+    // Those for which up failed before the present wish.
+    let mut again = Vec::new();
+    let mut number = wanted.borrow().number;
     loop {
         let goal = wanted.borrow_and_update().clone();
-        let step = next_step(&goal, &done.borrow());
+        if goal.number != number {
+            number = goal.number;
+            again.clone_from(&done.borrow().failed);
+        }
+        let step = next_step(&goal.addresses, &done.borrow(), &again);
         let scripts = scripts.borrow().clone();
         match step {
             Some((Direction::Up, address)) => {
-                tell(&name, &scripts, "up", scripts.up.as_deref(), address).await;
-                done.send_modify(|done| done.push(address));
+                let up = scripts.up.as_deref();
+                let has_run = tell(&name, &scripts, "up", up, address).await;
+                again.retain(|other| *other != address);
+                done.send_modify(|done| done.went_up(address, has_run));
             }
             Some((Direction::Down, address)) => {
                 tell(&name, &scripts, "down", scripts.down.as_deref(), address).await;
-                done.send_modify(|done| done.retain(|other| *other != address));
+                done.send_modify(|done| done.went_down(address));
             }
             None => {
-                // In the same order, by which it is recognised as done.
-                done.send_replace(goal);
+                done.send_modify(|done| done.number = goal.number);
                 if !wishes {
                     return;
                 }
                 wishes = wanted.changed().await.is_ok();
             }
+        }
+    }
+}
+
+impl Done {
+    fn went_up(&mut self, address: IpAddr, has_run: bool) {
+        self.went_down(address);
+        self.up.push(address);
+        if !has_run {
+            self.failed.push(address);
+        }
+    }
+
+    fn went_down(&mut self, address: IpAddr) {
+        for list in [&mut self.unclean, &mut self.up, &mut self.failed] {
+            list.retain(|other| *other != address);
         }
     }
 }
@@ -259,25 +349,29 @@ enum Direction {
     Down,
 }
 
-/// What is to be done next, so that the up script has run for `goal` and nothing else.
-fn next_step(goal: &[IpAddr], done: &[IpAddr]) -> Option<(Direction, IpAddr)> {
-    let surplus = done.iter().find(|address| !goal.contains(address));
-    let missing = goal.iter().find(|address| !done.contains(address));
-    surplus
-        .map(|address| (Direction::Down, *address))
-        .or_else(|| missing.map(|address| (Direction::Up, *address)))
+/// What is to be done next, so that nothing is left behind and the up script has run for `goal`
+/// and nothing else. It is run once more for those `again` that are wanted still.
+fn next_step(goal: &[IpAddr], done: &Done, again: &[IpAddr]) -> Option<(Direction, IpAddr)> {
+    let surplus = done.up.iter().find(|address| !goal.contains(address));
+    let down = done.unclean.first().or(surplus);
+    let is_missing = |address: &&IpAddr| !done.up.contains(address) || again.contains(address);
+    down.map(|address| (Direction::Down, *address)).or_else(|| {
+        let missing = goal.iter().find(is_missing);
+        missing.map(|address| (Direction::Up, *address))
+    })
 }
 
-/// Runs a script, if there is one, and logs what came of it.
+/// Runs a script, if there is one, and logs what came of it. Returns whether it came to its end,
+/// well or not.
 async fn tell(
     name: &HostName,
     scripts: &Scripts,
     direction: &str,
     script: Option<&Path>,
     address: IpAddr,
-) {
+) -> bool {
     let Some(script) = script else {
-        return;
+        return true;
     };
     let address = address.to_string();
     let mut arguments = vec![name.interface.as_str(), &address];
@@ -295,6 +389,7 @@ async fn tell(
     )
     .await;
     let took = began.elapsed();
+    let has_run = matches!(outcome, Outcome::Ended(_));
     match outcome {
         Outcome::Ended(status) if status.success() => {
             info!(host = %name, script = %call, ?took, "{direction} script done");
@@ -309,12 +404,12 @@ async fn tell(
             warn!(host = %name, script = %call, %error, "{direction} script cannot be run");
         }
     }
+    has_run
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, Permissions};
-    use std::os::unix::fs::PermissionsExt;
+    use std::fs::Permissions;
     use std::path::PathBuf;
     use std::sync::Mutex;
 
@@ -414,11 +509,27 @@ mod tests {
     #[test]
     fn one_step_at_a_time_leads_to_the_goal() {
         let [a, b]: [IpAddr; 2] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
-        assert_eq!(next_step(&[], &[]), None);
-        assert_eq!(next_step(&[a, b], &[]), Some((Direction::Up, a)));
-        assert_eq!(next_step(&[a, b], &[a]), Some((Direction::Up, b)));
-        assert_eq!(next_step(&[a, b], &[b, a]), None);
-        assert_eq!(next_step(&[b], &[a]), Some((Direction::Down, a)));
+        let next = |goal: &[IpAddr], unclean: &[IpAddr], up: &[IpAddr], again: &[IpAddr]| {
+            let done = Done {
+                number: 0,
+                unclean: unclean.to_vec(),
+                up: up.to_vec(),
+                failed: Vec::new(),
+            };
+            next_step(goal, &done, again)
+        };
+        assert_eq!(next(&[], &[], &[], &[]), None);
+        assert_eq!(next(&[a, b], &[], &[], &[]), Some((Direction::Up, a)));
+        assert_eq!(next(&[a, b], &[], &[a], &[]), Some((Direction::Up, b)));
+        assert_eq!(next(&[a, b], &[], &[b, a], &[]), None);
+        assert_eq!(next(&[b], &[], &[a], &[]), Some((Direction::Down, a)));
+        // What is left behind goes first, even if it is wanted.
+        assert_eq!(next(&[a], &[a], &[], &[]), Some((Direction::Down, a)));
+        assert_eq!(next(&[], &[b], &[], &[]), Some((Direction::Down, b)));
+        // Once more, but only while it is wanted.
+        assert_eq!(next(&[a], &[], &[a], &[a]), Some((Direction::Up, a)));
+        assert_eq!(next(&[], &[], &[a], &[a]), Some((Direction::Down, a)));
+        assert_eq!(next(&[], &[], &[], &[a]), None);
     }
 
     /// A wish whose scripts write down when they begin and end.
@@ -449,11 +560,11 @@ mod tests {
         let mut settled = wish.up_for(&[a, b]);
         assert!(!settled.is_settled());
         settled.wait().await;
-        // Down at the start proved needless, as the role came at once.
-        assert_eq!(
-            fs::read_to_string(&log).unwrap(),
-            "x 192.0.2.2 begins\nx 192.0.2.2 ends\n"
-        );
+        // Down at the start, and then up for both, though the role came at once.
+        let text = fs::read_to_string(&log).unwrap();
+        let expected = ["192.0.2.1", "192.0.2.1", "192.0.2.2"]
+            .map(|address| format!("x {address} begins\nx {address} ends\n"));
+        assert_eq!(text, expected.concat());
 
         // A role that is left and taken again while a script runs.
         wish.up_for(&[]);
@@ -461,7 +572,7 @@ mod tests {
         wish.up_for(&[a, b]);
         wish.up_for(&[]).wait().await;
         let text = fs::read_to_string(&log).unwrap();
-        let lines: Vec<_> = text.lines().skip(2).collect();
+        let lines: Vec<_> = text.lines().skip(6).collect();
         let expected = [
             "x 192.0.2.1 begins",
             "x 192.0.2.1 ends",
@@ -480,5 +591,31 @@ mod tests {
         drop(wish);
         settled.wait().await;
         assert_eq!(fs::read_to_string(&log).unwrap().lines().count(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_up_script_that_did_not_run_is_run_again_with_the_next_wish() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("script");
+        let a: IpAddr = "192.0.2.1".parse().unwrap();
+        let scripts = Scripts {
+            up: Some(path),
+            ..Scripts::default()
+        };
+        let (wish, worker) = Wish::new("1@eth0".parse().unwrap(), scripts, Vec::new());
+        tokio::spawn(worker);
+        for _ in 0..2 {
+            let mut settled = wish.up_for(&[a]);
+            settled.wait().await;
+            assert_eq!(settled.failed(), [a]);
+        }
+        let log = folder.path().join("log");
+        script(&folder, &format!("echo $2 >> {}", log.display()));
+        for _ in 0..2 {
+            let mut settled = wish.up_for(&[a]);
+            settled.wait().await;
+            assert!(settled.failed().is_empty());
+        }
+        assert_eq!(fs::read_to_string(&log).unwrap(), "192.0.2.1\n");
     }
 }

@@ -39,7 +39,7 @@ pub(crate) async fn watchdog(handle: Handle) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if handle.status().await.is_err() {
+        if handle.ping().await.is_err() {
             return;
         }
         tell(&[NotifyState::Watchdog]);
@@ -87,4 +87,38 @@ fn line(status: &Status, names: &Names) -> String {
         separator = ", ";
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    /// The settings of a section of the unit.
+    fn section(name: &str) -> Vec<&'static str> {
+        let lines = include_str!("carpd.service").lines();
+        let lines = lines
+            .skip_while(|line| *line != format!("[{name}]"))
+            .skip(1);
+        lines.take_while(|line| !line.starts_with('[')).collect()
+    }
+
+    #[test]
+    fn the_unit_never_gives_up() {
+        let unit = section("Unit");
+        for setting in [
+            "StartLimitIntervalSec=0",
+            "Wants=network-online.target",
+            "After=network-online.target",
+        ] {
+            assert!(unit.contains(&setting), "{setting}");
+        }
+        assert!(section("Service").contains(&"Restart=on-failure"));
+    }
+
+    #[test]
+    fn the_script_for_rc_has_no_variable_of_rc_itself() {
+        let script = include_str!("carpd.rc");
+        let settings = script.lines().filter(|line| !line.starts_with('#'));
+        let settings: Vec<_> = settings.collect();
+        assert!(!settings.iter().any(|line| line.contains("carpd_flags")));
+        assert!(settings.iter().any(|line| line.contains("${carpd_args}")));
+    }
 }
