@@ -17,18 +17,19 @@ mod lab;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
+use std::io;
 use std::net::UdpSocket;
 use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
 use ha_core::carp_proto::{
-    Config, Dialect, Family, GROUP_V4, GROUP_V6, HeaderStyle, IPV4_PACKET_LEN, IPV6_PACKET_LEN,
-    Interface, InterfaceName, Key, State, Vhid, emit_ipv4, emit_ipv6,
+    Config, Family, GROUP_V4, GROUP_V6, HeaderStyle, IPV4_PACKET_LEN, IPV6_PACKET_LEN, Interface,
+    InterfaceName, Key, State, Vhid, emit_ipv4, emit_ipv6,
 };
 use ha_core::io::linux::{
-    AddressOptions, Capability, EthernetSource, Leftover, LinuxError, LinuxEvent, MacvlanOptions,
-    Multicast, Network, TransportOptions,
+    AddressOptions, Addresses, Capability, EthernetSource, Leftover, LinuxError, LinuxEvent,
+    MacvlanOptions, Multicast, Network, TransportOptions,
 };
 use ha_core::io::{Driver, Effects, Handle, HostId, Service, Setup, Transport};
 use lab::{
@@ -721,6 +722,35 @@ fn an_address_is_released_with_whatever_prefix_it_has() {
     assert!(lab.has_none(Side::A));
 }
 
+/// Effects that choose other lengths of prefixes from the second time on.
+struct Changing {
+    addresses: Addresses,
+    lengths: [[u8; 2]; 2],
+    round: usize,
+}
+
+#[async_trait::async_trait]
+impl Effects for Changing {
+    async fn acquire(&mut self, service: &Service) -> io::Result<()> {
+        let lengths = self.lengths[self.round.min(1)];
+        self.round += 1;
+        let prefixes: Vec<_> = addresses().into_iter().zip(lengths).collect();
+        self.addresses.set_prefixes(&prefixes).unwrap();
+        self.addresses.acquire(service).await
+    }
+
+    async fn release(&mut self, service: &Service) -> io::Result<()> {
+        let begin = Instant::now();
+        let result = self.addresses.release(service).await;
+        println!("released in {:?}", begin.elapsed());
+        result
+    }
+
+    async fn announce(&mut self, service: &Service, family: Family) -> io::Result<()> {
+        self.addresses.announce(service, family).await
+    }
+}
+
 #[test]
 #[ignore = "needs root: creates network namespaces"]
 fn another_prefix_takes_the_place_of_the_one_before() {
@@ -731,39 +761,43 @@ fn another_prefix_takes_the_place_of_the_one_before() {
         places.map(str::to_owned).collect::<Vec<_>>()
     };
     let (sender, receiver) = std::sync::mpsc::channel();
-    let (go, wait) = std::sync::mpsc::channel::<()>();
     let thread = lab.spawn(Side::A, move || {
         block_on(async {
             let network = Network::open().unwrap();
             let nic = network.interface(eth0()).await.unwrap();
-            let mut options = AddressOptions::default();
-            options.lifetime = None;
-            let mut effects = nic.effects(vhid(), options).await.unwrap();
-            let service = Service {
-                vhid: vhid(),
-                dialect: Dialect::default(),
-                addresses: addresses().into(),
+            let mut driver = Driver::default();
+            let transport = nic.transport(TransportOptions::default()).await.unwrap();
+            let segment = driver.add_segment(transport);
+            let addresses = nic.effects(vhid(), AddressOptions::default()).await;
+            let effects = Changing {
+                addresses: addresses.unwrap(),
+                lengths: [[32, 128], [24, 64]],
+                round: 0,
             };
-            for lengths in [[32, 128], [24, 64]] {
-                let prefixes: Vec<_> = addresses().into_iter().zip(lengths).collect();
-                effects.set_prefixes(&prefixes).unwrap();
-                effects.acquire(&service).await.unwrap();
-                sender.send(()).unwrap();
-                wait.recv().unwrap();
-            }
-            let begin = Instant::now();
-            effects.release(&service).await.unwrap();
-            println!("released in {:?}", begin.elapsed());
+            let key = Key::from_passphrase(b"secret");
+            let setup = Setup::new(Config::new(vhid()), key, &lab::addresses(), effects);
+            let host = driver.add(segment, setup).unwrap();
+            let keeper = network.keep(driver.handle(), [(nic, segment)].into());
+            let keeper = tokio::spawn(keeper);
+            sender.send((driver.handle(), host)).unwrap();
+            driver.run().await.unwrap();
+            keeper.await.unwrap().unwrap();
         });
     });
-    receiver.recv().unwrap();
-    assert_eq!(show(SHARED_V4), ["192.0.2.1/32"]);
-    assert_eq!(show(SHARED_V6), ["2001:db8::1/128"]);
-    go.send(()).unwrap();
-    receiver.recv().unwrap();
+    let (handle, host) = receiver.recv().unwrap();
+    block_on(handle.force(host, State::Master)).unwrap();
+    until("the first lengths", || {
+        show(SHARED_V4) == ["192.0.2.1/32"] && show(SHARED_V6) == ["2001:db8::1/128"]
+    });
+    let [v4, v6] = addresses();
+    let all = [v4, v6, "192.0.2.77".parse().unwrap()];
+    block_on(handle.set_addresses(host, &all)).unwrap();
+    until("one more", || lab.has(Side::A, "192.0.2.77"));
+    // For longer than the first ones would have lived.
+    thread::sleep(Duration::from_millis(1500));
     assert_eq!(show(SHARED_V4), ["192.0.2.1/24"]);
     assert_eq!(show(SHARED_V6), ["2001:db8::1/64"]);
-    go.send(()).unwrap();
+    block_on(handle.shutdown()).unwrap();
     thread.join().unwrap();
     assert!(lab.has_none(Side::A));
 }
