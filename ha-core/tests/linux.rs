@@ -683,6 +683,34 @@ fn the_other_addresses_of_a_prefix_outlive_a_shared_one() {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
+fn what_the_kernel_removes_along_with_an_address_is_restored() {
+    let lab = Lab::new();
+    let plan = |last: u8| {
+        let address = IpAddr::from([10, 9, 0, last]);
+        let mut options = AddressOptions::default();
+        options.prefixes = [(address, 24)].into();
+        options.lifetime = None;
+        (address, options)
+    };
+    let (handle, hosts, thread) = several(&lab, [plan(1), plan(2)].into());
+    // As if it could not be raised.
+    lab.on(Side::A, || {
+        let path = "/proc/sys/net/ipv4/conf/eth0/promote_secondaries";
+        std::fs::write(path, "0").unwrap();
+    });
+    block_on(handle.force(hosts[0], State::Master)).unwrap();
+    until("the first", || lab.has(Side::A, "10.9.0.1"));
+    block_on(handle.force(hosts[1], State::Master)).unwrap();
+    until("the second", || lab.has(Side::A, "10.9.0.2"));
+    block_on(handle.remove(hosts[0])).unwrap();
+    until("the first is gone", || !lab.has(Side::A, "10.9.0.1"));
+    until("the second is back", || lab.has(Side::A, "10.9.0.2"));
+    block_on(handle.shutdown()).unwrap();
+    thread.join().unwrap();
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
 fn however_many_are_dropped_at_once_nothing_is_left_behind() {
     let lab = Lab::new();
     lab.run(Side::A, async {

@@ -272,3 +272,24 @@ pub(super) fn failed(call: &'static str) -> impl Fn(io::Error) -> LinuxError {
         _ => LinuxError::Netlink { call, source },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_cannot_be_read_hides_none_behind_it() {
+        let header = |kind: u16, sequence: u32| {
+            let len = 16_u32.to_ne_bytes();
+            let (kind, sequence) = (kind.to_ne_bytes(), sequence.to_ne_bytes());
+            [&len[..], &kind, &[0; 2], &sequence, &[0; 4]].concat()
+        };
+        // An error that does not say which, nothing, and what is cut off.
+        let datagram = [header(2, 7), header(1, 8), header(1, 9)[..10].to_vec()].concat();
+        let read = Messages(&datagram).map(|(h, payload)| (h.sequence_number, payload.is_ok()));
+        assert_eq!(
+            read.collect::<Vec<_>>(),
+            [(7, false), (8, true), (0, false)]
+        );
+    }
+}

@@ -245,12 +245,13 @@ pub(super) fn announce(
                 packet.send(&frame)
             }
         };
-        result = result.and(sent.map(drop).map_err(|source| LinuxError::Address {
+        let sent = sent.map_err(|source| LinuxError::Address {
             action: Action::Announce,
             address,
             interface: name,
             source,
-        }));
+        });
+        result = result.and(sent.map(drop));
     }
     result
 }
