@@ -251,7 +251,8 @@ pub(super) fn announce(
             interface: name,
             source,
         });
-        result = result.and(sent.map(drop));
+        let sent = sent.map(drop);
+        result = result.and(sent);
     }
     result
 }
