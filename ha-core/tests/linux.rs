@@ -17,6 +17,7 @@ mod lab;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
+use std::io;
 use std::net::UdpSocket;
 use std::process::Command;
 use std::thread;
@@ -24,13 +25,13 @@ use std::time::Instant;
 
 use ha_core::carp_proto::{
     Config, Family, GROUP_V4, GROUP_V6, HeaderStyle, IPV4_PACKET_LEN, IPV6_PACKET_LEN, Interface,
-    InterfaceName, Key, State, emit_ipv4, emit_ipv6,
+    InterfaceName, Key, State, Vhid, emit_ipv4, emit_ipv6,
 };
 use ha_core::io::linux::{
-    AddressOptions, Capability, EthernetSource, Leftover, LinuxError, LinuxEvent, MacvlanOptions,
-    Multicast, Network, TransportOptions,
+    AddressOptions, Addresses, Capability, EthernetSource, Leftover, LinuxError, LinuxEvent,
+    MacvlanOptions, Multicast, Network, TransportOptions,
 };
-use ha_core::io::{Driver, Setup, Transport};
+use ha_core::io::{Driver, Effects, Handle, HostId, Service, Setup, Transport};
 use lab::{
     Lab, Node, Plan, SHARED_V4, SHARED_V6, Side, addresses, block_on, eth0, event, is_state, until,
     vhid,
@@ -218,7 +219,10 @@ fn what_can_be_counted_is_counted_and_what_is_hopeless_does_not_arrive() {
 #[ignore = "needs root: creates network namespaces"]
 fn nothing_comes_back_that_was_sent() {
     let lab = Lab::new();
-    let node = Node::start(&lab, Side::A, Plan::default());
+    let mut plan = Plan::default();
+    // The stack hands what it sends to a group to this machine, too.
+    plan.transport.group.peers = [GROUP_V4.into()].into();
+    let node = Node::start(&lab, Side::A, plan);
     node.force(State::Master);
     thread::sleep(Duration::from_millis(1500));
     let stats = block_on(node.handle.status()).unwrap().stats();
@@ -330,11 +334,13 @@ fn a_killed_process_leaves_its_addresses_for_two_seconds_at_most() {
         .unwrap();
     let up = std::panic::catch_unwind(|| until("the addresses", || lab.has_both(Side::A)));
     thread::sleep(Duration::from_millis(700));
+    let were_there = lab.has_both(Side::A);
     // `ip` replaced itself by the program.
     child.kill().unwrap();
     let begin = Instant::now();
     child.wait().unwrap();
     up.unwrap();
+    assert!(were_there);
     until("they are gone", || lab.has_none(Side::A));
     let gone = begin.elapsed();
     assert!(gone < Duration::from_millis(2100), "{gone:?}");
@@ -596,6 +602,289 @@ fn an_interface_that_is_deleted_is_followed_when_it_comes_back() {
     node.stop().unwrap();
     until("B has the addresses", || lab.has_both(Side::B));
     other.stop().unwrap();
+}
+
+/// A parameter of the IPv4 stack for `eth0` on side A.
+fn parameter(lab: &Lab, name: &'static str) -> String {
+    lab.on(Side::A, move || {
+        let path = format!("/proc/sys/net/ipv4/conf/eth0/{name}");
+        std::fs::read_to_string(path).unwrap().trim().to_owned()
+    })
+}
+
+/// Starts a driver on side A with a virtual host for each of `plans`: an address of its own, and
+/// how it is put there.
+fn several(
+    lab: &Lab,
+    plans: Vec<(IpAddr, AddressOptions)>,
+) -> (Handle, Vec<HostId>, thread::JoinHandle<()>) {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let thread = lab.spawn(Side::A, move || {
+        block_on(async {
+            let network = Network::open().unwrap();
+            let nic = network.interface(eth0()).await.unwrap();
+            let mut driver = Driver::default();
+            let transport = nic.transport(TransportOptions::default()).await.unwrap();
+            let segment = driver.add_segment(transport);
+            let mut hosts = Vec::new();
+            for (id, (address, options)) in (1..).zip(plans) {
+                let vhid = Vhid::new(id).unwrap();
+                let effects = nic.effects(vhid, options).await.unwrap();
+                let key = Key::from_passphrase(b"secret");
+                let setup = Setup::new(Config::new(vhid), key, &[address], effects);
+                hosts.push(driver.add(segment, setup).unwrap());
+            }
+            let keeper = network.keep(driver.handle(), [(nic, segment)].into());
+            let keeper = tokio::spawn(keeper);
+            sender.send((driver.handle(), hosts)).unwrap();
+            driver.run().await.unwrap();
+            keeper.await.unwrap().unwrap();
+        });
+    });
+    let (handle, hosts) = receiver.recv().expect("the driver to start");
+    (handle, hosts, thread)
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn the_other_addresses_of_a_prefix_outlive_a_shared_one() {
+    let lab = Lab::new();
+    lab.on(Side::A, || {
+        let path = "/proc/sys/net/ipv4/conf/eth0/promote_secondaries";
+        std::fs::write(path, "0").unwrap();
+    });
+    let plan = |last: u8| {
+        let address = IpAddr::from([10, 9, 0, last]);
+        let mut options = AddressOptions::default();
+        options.prefixes = [(address, 24)].into();
+        (address, options)
+    };
+    let (handle, hosts, thread) = several(&lab, [plan(1), plan(2)].into());
+    block_on(handle.force(hosts[0], State::Master)).unwrap();
+    until("the first", || lab.has(Side::A, "10.9.0.1"));
+    block_on(handle.force(hosts[1], State::Master)).unwrap();
+    until("the second", || lab.has(Side::A, "10.9.0.2"));
+    lab.ip(Side::A, "addr add 10.9.0.200/24 dev eth0");
+    assert_eq!(parameter(&lab, "promote_secondaries"), "1");
+
+    block_on(handle.remove(hosts[0])).unwrap();
+    until("the first is gone", || !lab.has(Side::A, "10.9.0.1"));
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(1) {
+        assert!(lab.has(Side::A, "10.9.0.2"));
+        assert!(lab.has(Side::A, "10.9.0.200"));
+    }
+    block_on(handle.shutdown()).unwrap();
+    thread.join().unwrap();
+    assert!(!lab.has(Side::A, "10.9.0.2"));
+    assert!(lab.has(Side::A, "10.9.0.200"));
+    assert_eq!(parameter(&lab, "promote_secondaries"), "0");
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn what_the_kernel_removes_along_with_an_address_is_restored() {
+    let lab = Lab::new();
+    let plan = |last: u8| {
+        let address = IpAddr::from([10, 9, 0, last]);
+        let mut options = AddressOptions::default();
+        options.prefixes = [(address, 24)].into();
+        options.lifetime = None;
+        (address, options)
+    };
+    let (handle, hosts, thread) = several(&lab, [plan(1), plan(2)].into());
+    // As if it could not be raised.
+    lab.on(Side::A, || {
+        let path = "/proc/sys/net/ipv4/conf/eth0/promote_secondaries";
+        std::fs::write(path, "0").unwrap();
+    });
+    block_on(handle.force(hosts[0], State::Master)).unwrap();
+    until("the first", || lab.has(Side::A, "10.9.0.1"));
+    block_on(handle.force(hosts[1], State::Master)).unwrap();
+    until("the second", || lab.has(Side::A, "10.9.0.2"));
+    block_on(handle.remove(hosts[0])).unwrap();
+    until("the first is gone", || !lab.has(Side::A, "10.9.0.1"));
+    until("the second is back", || lab.has(Side::A, "10.9.0.2"));
+    block_on(handle.shutdown()).unwrap();
+    thread.join().unwrap();
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn however_many_are_dropped_at_once_nothing_is_left_behind() {
+    let lab = Lab::new();
+    lab.run(Side::A, async {
+        let network = Network::open().unwrap();
+        let nic = network.interface(eth0()).await.unwrap();
+        let mut all = Vec::new();
+        for id in 1..=100 {
+            let mut options = AddressOptions::default();
+            options.macvlan = Some(MacvlanOptions::default());
+            let vhid = Vhid::new(id).unwrap();
+            all.push(nic.effects(vhid, options).await.unwrap());
+        }
+        drop(all);
+    });
+    assert_eq!(lab.ip(Side::A, "-o link show type macvlan"), "");
+    assert_eq!(parameter(&lab, "arp_ignore"), "0");
+    assert_eq!(parameter(&lab, "arp_announce"), "0");
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn an_address_is_released_with_whatever_prefix_it_has() {
+    let lab = Lab::new();
+    for address in ["192.0.2.1/24", "192.0.2.1/25", "2001:db8::1/64"] {
+        lab.ip(Side::A, &format!("addr add {address} dev eth0"));
+    }
+    let mut plan = Plan::default();
+    plan.addresses.leftover = Leftover::Keep;
+    plan.addresses.lifetime = None;
+    let node = Node::start(&lab, Side::A, plan);
+    node.force(State::Master);
+    until("the one of ours", || {
+        lab.ip(Side::A, "addr show dev eth0")
+            .contains("192.0.2.1/32")
+    });
+    node.stop().unwrap();
+    assert!(lab.has_none(Side::A));
+}
+
+/// Effects that choose other lengths of prefixes from the second time on.
+struct Changing {
+    addresses: Addresses,
+    lengths: [[u8; 2]; 2],
+    round: usize,
+}
+
+#[async_trait::async_trait]
+impl Effects for Changing {
+    async fn acquire(&mut self, service: &Service) -> io::Result<()> {
+        let lengths = self.lengths[self.round.min(1)];
+        self.round += 1;
+        let prefixes: Vec<_> = addresses().into_iter().zip(lengths).collect();
+        self.addresses.set_prefixes(&prefixes).unwrap();
+        self.addresses.acquire(service).await
+    }
+
+    async fn release(&mut self, service: &Service) -> io::Result<()> {
+        let begin = Instant::now();
+        let result = self.addresses.release(service).await;
+        println!("released in {:?}", begin.elapsed());
+        result
+    }
+
+    async fn announce(&mut self, service: &Service, family: Family) -> io::Result<()> {
+        self.addresses.announce(service, family).await
+    }
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn another_prefix_takes_the_place_of_the_one_before() {
+    let lab = Lab::new();
+    let show = |address: &str| {
+        let lines = lab.ip(Side::A, &format!("-o addr show to {address}"));
+        let places = lines.lines().filter_map(|l| l.split_whitespace().nth(3));
+        places.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let thread = lab.spawn(Side::A, move || {
+        block_on(async {
+            let network = Network::open().unwrap();
+            let nic = network.interface(eth0()).await.unwrap();
+            let mut driver = Driver::default();
+            let transport = nic.transport(TransportOptions::default()).await.unwrap();
+            let segment = driver.add_segment(transport);
+            let addresses = nic.effects(vhid(), AddressOptions::default()).await;
+            let effects = Changing {
+                addresses: addresses.unwrap(),
+                lengths: [[32, 128], [24, 64]],
+                round: 0,
+            };
+            let key = Key::from_passphrase(b"secret");
+            let setup = Setup::new(Config::new(vhid()), key, &lab::addresses(), effects);
+            let host = driver.add(segment, setup).unwrap();
+            let keeper = network.keep(driver.handle(), [(nic, segment)].into());
+            let keeper = tokio::spawn(keeper);
+            sender.send((driver.handle(), host)).unwrap();
+            driver.run().await.unwrap();
+            keeper.await.unwrap().unwrap();
+        });
+    });
+    let (handle, host) = receiver.recv().unwrap();
+    block_on(handle.force(host, State::Master)).unwrap();
+    until("the first lengths", || {
+        show(SHARED_V4) == ["192.0.2.1/32"] && show(SHARED_V6) == ["2001:db8::1/128"]
+    });
+    let [v4, v6] = addresses();
+    let all = [v4, v6, "192.0.2.77".parse().unwrap()];
+    block_on(handle.set_addresses(host, &all)).unwrap();
+    until("one more", || lab.has(Side::A, "192.0.2.77"));
+    // For longer than the first ones would have lived.
+    thread::sleep(Duration::from_millis(1500));
+    assert_eq!(show(SHARED_V4), ["192.0.2.1/24"]);
+    assert_eq!(show(SHARED_V6), ["2001:db8::1/64"]);
+    block_on(handle.shutdown()).unwrap();
+    thread.join().unwrap();
+    assert!(lab.has_none(Side::A));
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn a_macvlan_that_somebody_switches_off_is_switched_on_again() {
+    let lab = Lab::new();
+    let mut options = AddressOptions::default();
+    options.macvlan = Some(MacvlanOptions::default());
+    let (handle, hosts, thread) = several(&lab, [(addresses()[0], options)].into());
+    block_on(handle.force(hosts[0], State::Master)).unwrap();
+    let is_up = || !lab.ip(Side::A, "-o link show type macvlan up").is_empty();
+    until("it is up", || is_up() && lab.has(Side::A, SHARED_V4));
+    thread::sleep(Duration::from_millis(300));
+    lab.ip(Side::A, "link set carp1.2 down");
+    until("it is up again", is_up);
+    assert!(lab.has(Side::A, SHARED_V4));
+    block_on(handle.shutdown()).unwrap();
+    thread.join().unwrap();
+}
+
+#[test]
+#[ignore = "needs root: creates network namespaces"]
+fn a_dropped_transport_is_closed_by_the_thread_and_not_opened_again() {
+    let lab = Lab::new();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let thread = lab.spawn(Side::A, move || {
+        block_on(async {
+            let network = Network::open().unwrap();
+            let nic = network.interface(eth0()).await.unwrap();
+            let driver = Driver::default();
+            let mut fastest = Duration::MAX;
+            for _ in 0..5 {
+                let transport = nic.transport(TransportOptions::default()).await.unwrap();
+                let begin = Instant::now();
+                drop(transport);
+                fastest = fastest.min(begin.elapsed());
+            }
+            let keeper = tokio::spawn(network.keep(driver.handle(), Vec::new()));
+            let events = network.events();
+            sender.send((driver.handle(), events, fastest)).unwrap();
+            driver.run().await.unwrap();
+            keeper.await.unwrap().unwrap();
+        });
+    });
+    let (handle, mut events, fastest) = receiver.recv().unwrap();
+    println!("dropped in {fastest:?}");
+    assert!(fastest < Duration::from_millis(2), "{fastest:?}");
+    lab.ip(Side::A, "link del eth0");
+    event(&mut events, |e| matches!(e, LinuxEvent::Gone { .. }));
+    lab.plug();
+    event(&mut events, |e| matches!(e, LinuxEvent::Back { .. }));
+    let raw = lab.on(Side::A, || {
+        std::fs::read_to_string("/proc/thread-self/net/raw").unwrap()
+    });
+    assert_eq!(raw.lines().count(), 1, "{raw}");
+    block_on(handle.shutdown()).unwrap();
+    thread.join().unwrap();
 }
 
 #[test]

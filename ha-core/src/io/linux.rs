@@ -99,6 +99,16 @@
 //! macvlan `rp_filter` is 2, as answers leave by the interface below. Frames of this machine so
 //! have its own MAC as their source, whatever their IP source is, as on FreeBSD.
 //!
+//! # Other addresses of the prefix
+//!
+//! Where several IPv4 addresses of an interface are in one prefix, Linux removes all of them
+//! with the first, as if they were its own: the addresses of other virtual hosts, and those of
+//! the machine. So the parameter `promote_secondaries` of an interface is raised to 1 while there
+//! are [`Addresses`] on it without a macvlan, and restored after. After a SIGKILL it stays at 1,
+//! as it must until the last lifetime is over; that harms nobody, as addresses outlive others
+//! then that were added before them. If it cannot be written, [`LinuxEvent::Failed`] says so, and
+//! what was removed along with others is added again if it is shared.
+//!
 //! # Carrier
 //!
 //! [`Network::keep`] tells the driver of every change as the kernel reports it. What a lost
@@ -121,6 +131,7 @@ mod message;
 mod network;
 mod nic;
 mod options;
+mod promote;
 mod rtnl;
 mod serve;
 mod socket;

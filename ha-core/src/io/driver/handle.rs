@@ -284,8 +284,10 @@ impl Handle {
         }
     }
 
-    /// Asks whether the driver is alive. It answers when it has read what its transports hold
-    /// and done what was due since, so an answer proves that the protocol runs.
+    /// Asks whether the driver is alive. It answers within a turn or two of its loop, in each of
+    /// which it reads at most 64 packets of each segment and does what is due, so an answer
+    /// proves that the protocol runs. It does not prove that all packets were read: in a flood a
+    /// transport may hold more than twice 64.
     ///
     /// # Errors
     ///

@@ -16,6 +16,7 @@ use super::event::LinuxEvent;
 use super::macvlan::{Below, Macvlan};
 use super::message::{self, AddressState, bits};
 use super::network::Shared;
+use super::promote::Promoting;
 use super::rtnl::Rtnl;
 use super::{Action, AddressOptions, Leftover, LinuxError, serve, socket};
 use crate::io::{Effects, Service};
@@ -37,7 +38,7 @@ use crate::io::{Effects, Service};
 ///
 /// # When it is dropped
 ///
-/// The macvlan is deleted, and the kernel parameters that it needed are restored. Addresses
+/// The macvlan is deleted, and the kernel parameters that were raised are restored. Addresses
 /// that are still served are left to their lifetimes.
 #[derive(Debug)]
 pub struct Addresses {
@@ -58,7 +59,7 @@ impl Addresses {
             lifetime: options.lifetime,
             macvlan: None,
             macvlan_options: options.macvlan,
-            served: BTreeSet::new(),
+            served: BTreeMap::new(),
             is_leaving: false,
             foreign: BTreeSet::new(),
         };
@@ -78,10 +79,17 @@ impl Addresses {
             vhid,
         };
         let leftover = options.leftover;
-        let removed = shared
+        let Prepared {
+            removed,
+            unpromoted,
+        } = shared
             .worker
             .run(move |rtnl| prepare(rtnl, &card, vhid, leftover))
             .await?;
+        if let Some(error) = unpromoted {
+            let error = Arc::new(error);
+            shared.teller.tell(LinuxEvent::Failed { error });
+        }
         for address in removed {
             shared.teller.tell(LinuxEvent::Leftover {
                 interface: addresses.card.name(),
@@ -91,7 +99,8 @@ impl Addresses {
         Ok(addresses)
     }
 
-    /// Chooses how long the prefixes of these addresses are when they are added next.
+    /// Chooses how long the prefixes of these addresses are when they are added next. Those
+    /// that are there with another length are replaced then.
     ///
     /// # Errors
     ///
@@ -143,15 +152,13 @@ impl Drop for Addresses {
     fn drop(&mut self) {
         // At once, so that its place is free; what is to be done about it comes before whatever
         // takes the place.
-        let (macvlan, below) = self.card.facts().forget(self.vhid);
-        let name = self.card.name();
+        let macvlan = self.card.facts().forget(self.vhid);
+        let card = self.card.clone();
         self.shared.worker.post(move |rtnl| {
             if let Some(macvlan) = macvlan {
                 macvlan.remove(rtnl);
             }
-            if let Some(below) = below {
-                below.restore(name);
-            }
+            restore_parameters(&card);
         });
     }
 }
@@ -166,13 +173,32 @@ fn checked(prefixes: &[(IpAddr, u8)]) -> Result<BTreeMap<IpAddr, u8>, LinuxError
     }
 }
 
-/// Opens what is needed and removes what is left over; returns the addresses that were.
+/// Restores the parameters of an interface that nobody needs any more.
+fn restore_parameters(card: &Card) {
+    let (below, promoting) = card.facts().take_unneeded();
+    if let Some(below) = below {
+        below.restore(card.name());
+    }
+    if let Some(promoting) = promoting {
+        promoting.restore(card.name());
+    }
+}
+
+/// What came of opening effects.
+struct Prepared {
+    /// The addresses that were left over.
+    removed: Vec<IpAddr>,
+    /// Why other addresses are not safe from the removal of ours.
+    unpromoted: Option<LinuxError>,
+}
+
+/// Opens what is needed and removes what is left over.
 fn prepare(
     rtnl: &mut Rtnl,
     card: &Card,
     vhid: Vhid,
     leftover: Leftover,
-) -> Result<Vec<IpAddr>, LinuxError> {
+) -> Result<Prepared, LinuxError> {
     let name = card.name();
     let index = card.index();
     if card.facts().packet.is_none() {
@@ -184,14 +210,29 @@ fn prepare(
         let host = facts.hosts.get(&vhid);
         host.and_then(|host| host.macvlan_options.clone())
     };
-    let mut removed = Vec::new();
+    let mut prepared = Prepared {
+        removed: Vec::new(),
+        unpromoted: None,
+    };
+    let is_first = card.facts().promoting.is_none();
+    if options.is_none() && is_first {
+        let (promoting, error) = Promoting::set(name);
+        card.facts().promoting = Some(promoting);
+        prepared.unpromoted = error;
+    }
     if leftover == Leftover::Remove {
-        removed = remove_leftovers(rtnl, card, vhid)?;
+        prepared.removed = remove_leftovers(rtnl, card, vhid)?;
     }
     if let Some(options) = options {
         let macvlan = Macvlan::open(rtnl, vhid, &options, leftover, (name, index))?;
-        if let Some(host) = card.facts().hosts.get_mut(&vhid) {
-            host.macvlan = Some(macvlan);
+        let mut facts = card.facts();
+        let host = facts.hosts.get_mut(&vhid);
+        let is_wanted = host.map(|host| host.macvlan = Some(macvlan)).is_some();
+        drop(facts);
+        if !is_wanted {
+            // Whoever wanted it is gone already, and could not remove it.
+            macvlan.remove(rtnl);
+            return Ok(prepared);
         }
         let is_first = card.facts().below.is_none();
         if is_first {
@@ -199,12 +240,12 @@ fn prepare(
             card.facts().below = Some(below);
         }
     }
-    Ok(removed)
+    Ok(prepared)
 }
 
 /// Removes shared addresses from the interface itself, with whatever prefix they are there.
 fn remove_leftovers(rtnl: &mut Rtnl, card: &Card, vhid: Vhid) -> Result<Vec<IpAddr>, LinuxError> {
-    let all = AddressState::all(&rtnl.dump(&message::all_addresses())?);
+    let all = AddressState::all(&rtnl.dump(&message::all_addresses())?.messages);
     let mut leftovers: Vec<_> = all.iter().map(|state| state.place).collect();
     {
         let facts = card.facts();
@@ -215,7 +256,7 @@ fn remove_leftovers(rtnl: &mut Rtnl, card: &Card, vhid: Vhid) -> Result<Vec<IpAd
         });
     }
     for place in &leftovers {
-        let result = rtnl.order(message::remove_address(*place))?;
+        let result = rtnl.order(message::remove_place(*place))?;
         match result {
             Err(error) if matches!(error.raw_os_error(), Some(EADDRNOTAVAIL | ENODEV)) => {}
             result => result.map_err(|source| LinuxError::Address {

@@ -12,6 +12,7 @@ use socket2::Socket;
 
 use super::macvlan::{Below, Macvlan};
 use super::message::{AddressState, LinkState, Place, bits};
+use super::promote::Promoting;
 use super::socket::{SocketSetup, Sockets};
 use super::{MacvlanOptions, ReceiveStats};
 
@@ -36,10 +37,12 @@ pub(super) struct Facts {
     /// The virtual hosts whose addresses are put on it.
     pub(super) hosts: BTreeMap<Vhid, HostFacts>,
     /// What a transport had opened, to open it again.
-    pub(super) setup: Option<SocketSetup>,
+    pub(super) setup: Option<Arc<SocketSetup>>,
     fresh: Option<Sockets>,
     /// What the macvlans on it changed.
     pub(super) below: Option<Below>,
+    /// What the shared addresses on itself changed.
+    pub(super) promoting: Option<Promoting>,
     /// By which announcements are sent.
     pub(super) packet: Option<Arc<Socket>>,
     source_v4: Source,
@@ -64,8 +67,8 @@ pub(super) struct HostFacts {
     pub(super) macvlan: Option<Macvlan>,
     /// How to make that again.
     pub(super) macvlan_options: Option<MacvlanOptions>,
-    /// What is served now.
-    pub(super) served: BTreeSet<IpAddr>,
+    /// What is served now, with the lengths of the prefixes that it was added with.
+    pub(super) served: BTreeMap<IpAddr, u8>,
     /// Whether it was decided to serve no longer, though it may not be done yet.
     pub(super) is_leaving: bool,
     /// What somebody else added and is known.
@@ -82,9 +85,31 @@ impl HostFacts {
         }
     }
 
+    /// Where an address of this host was put, whatever was chosen since.
+    pub(super) fn served_at(&self, index: u32, address: IpAddr) -> Place {
+        let place = self.place(index, address);
+        let prefix = self.served.get(&address).copied();
+        Place {
+            prefix: prefix.unwrap_or(place.prefix),
+            ..place
+        }
+    }
+
     pub(super) fn prefix(&self, address: IpAddr) -> u8 {
         let known = self.prefixes.get(&address).copied();
         known.unwrap_or_else(|| bits(address))
+    }
+
+    /// Where addresses of `wanted` are with other lengths than they are to have.
+    pub(super) fn outdated(&self, index: u32, wanted: &[IpAddr]) -> Vec<Place> {
+        let served = self.served.iter().map(|(address, prefix)| Place {
+            device: self.device(index),
+            address: *address,
+            prefix: *prefix,
+        });
+        served
+            .filter(|p| wanted.contains(&p.address) && p.prefix != self.prefix(p.address))
+            .collect()
     }
 
     /// The number of the interface that has the addresses.
@@ -100,7 +125,12 @@ impl HostFacts {
     /// What is to be kept.
     pub(super) fn kept(&self) -> impl Iterator<Item = IpAddr> {
         let kept = (!self.is_leaving).then_some(&self.served);
-        kept.into_iter().flatten().copied()
+        kept.into_iter().flat_map(BTreeMap::keys).copied()
+    }
+
+    /// Whether an address is to be kept.
+    pub(super) fn keeps(&self, address: IpAddr) -> bool {
+        !self.is_leaving && self.served.contains_key(&address)
     }
 }
 
@@ -115,6 +145,7 @@ impl Card {
             setup: None,
             fresh: None,
             below: None,
+            promoting: None,
             packet: None,
             source_v4: Source::none(Family::V4),
             source_v6: Source::none(Family::V6),
@@ -166,6 +197,24 @@ impl Card {
         self.facts().fresh.take()
     }
 
+    /// Takes note of what a new transport opened.
+    pub(super) fn set_setup(&self, setup: Arc<SocketSetup>) {
+        self.facts().setup = Some(setup);
+        drop(self.take_fresh_sockets());
+    }
+
+    /// Forgets what a transport opened, unless another came after it; returns sockets that it
+    /// has not taken over.
+    pub(super) fn retire(&self, setup: &Arc<SocketSetup>) -> Option<Sockets> {
+        let mut facts = self.facts();
+        let is_last = facts.setup.as_ref().is_some_and(|s| Arc::ptr_eq(s, setup));
+        if !is_last {
+            return None;
+        }
+        facts.setup = None;
+        facts.fresh.take()
+    }
+
     pub(super) fn count(&self, stats: ReceiveStats) {
         self.facts().stats = stats;
     }
@@ -187,26 +236,44 @@ impl Facts {
 
     /// Takes note of all addresses of the machine.
     pub(super) fn set_addresses(&mut self, all: &[AddressState]) {
-        let is_shared = |address| {
-            let mut hosts = self.hosts.values();
-            hosts.any(|host| host.prefixes.contains_key(&address))
-        };
+        let shared: BTreeSet<IpAddr> = self
+            .hosts
+            .values()
+            .flat_map(|host| host.prefixes.keys().copied())
+            .collect();
         self.own = all
             .iter()
             .filter(|a| a.place.device == self.index && a.is_usable)
             .map(|a| a.place.address)
-            .filter(|address| !is_shared(*address))
+            .filter(|address| !shared.contains(address))
             .collect();
         self.choose_sources();
     }
 
-    /// Forgets a virtual host; returns what is to be removed and restored.
-    pub(super) fn forget(&mut self, vhid: Vhid) -> (Option<Macvlan>, Option<Below>) {
-        let gone = self.hosts.remove(&vhid);
+    /// Forgets a virtual host; returns its macvlan.
+    pub(super) fn forget(&mut self, vhid: Vhid) -> Option<Macvlan> {
+        let gone = self.hosts.remove(&vhid)?;
         self.choose_sources();
-        let is_last = self.hosts.values().all(|host| host.macvlan.is_none());
-        let below = is_last.then(|| self.below.take()).flatten();
-        (gone.and_then(|host| host.macvlan), below)
+        if gone.macvlan_options.is_none() && !gone.served.is_empty() {
+            // What it leaves behind runs out, and must not take others along then.
+            if let Some(promoting) = &mut self.promoting {
+                promoting.leave();
+            }
+        }
+        gone.macvlan
+    }
+
+    /// Takes what is to be restored as nobody needs it any more.
+    pub(super) fn take_unneeded(&mut self) -> (Option<Below>, Option<Promoting>) {
+        let needs = |on_macvlan: bool| {
+            let mut hosts = self.hosts.values();
+            hosts.any(|host| host.macvlan_options.is_some() == on_macvlan)
+        };
+        let (below, promoting) = (!needs(true), !needs(false));
+        (
+            below.then(|| self.below.take()).flatten(),
+            promoting.then(|| self.promoting.take()).flatten(),
+        )
     }
 
     /// Chooses from where to send (CARP §1.2.1).
@@ -231,7 +298,7 @@ impl Facts {
                 is_own: true,
             };
         }
-        let mut served = self.hosts.values().flat_map(|host| &host.served);
+        let mut served = self.hosts.values().flat_map(|host| host.served.keys());
         match served.find(|address| is_of(address)) {
             Some(address) => Source {
                 address: *address,
@@ -285,7 +352,7 @@ mod tests {
             lifetime: None,
             macvlan: None,
             macvlan_options: None,
-            served: BTreeSet::new(),
+            served: BTreeMap::new(),
             is_leaving: false,
             foreign: BTreeSet::new(),
         }
@@ -317,7 +384,7 @@ mod tests {
         card.facts().set_addresses(&there(&["192.0.2.1"]));
         assert_eq!(chosen(Family::V4), ip("0.0.0.0"));
         if let Some(host) = card.facts().hosts.get_mut(&vhid) {
-            host.served.insert(ip("192.0.2.1"));
+            host.served.insert(ip("192.0.2.1"), 24);
         }
         card.facts().choose_sources();
         assert_eq!(chosen(Family::V4), ip("192.0.2.1"));

@@ -7,8 +7,9 @@
 //! looks at.
 
 use libc::{
-    BPF_ABS, BPF_ALU, BPF_B, BPF_IND, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_LDX, BPF_LEN,
-    BPF_MSH, BPF_RET, BPF_RSH, BPF_SUB, BPF_W, BPF_X, PACKET_LOOPBACK, SKF_AD_OFF, SKF_AD_PKTTYPE,
+    BPF_ABS, BPF_ALU, BPF_B, BPF_H, BPF_IND, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_LDX,
+    BPF_LEN, BPF_MSH, BPF_RET, BPF_RSH, BPF_SUB, BPF_W, BPF_X, PACKET_LOOPBACK, RTM_NEWADDR,
+    SKF_AD_OFF, SKF_AD_PKTTYPE,
 };
 use socket2::SockFilter;
 
@@ -55,12 +56,17 @@ pub(super) fn advertisements_v6() -> [SockFilter; 10] {
     ]
 }
 
-/// For a netlink socket: no events that the socket of number `port` caused.
-pub(super) fn not_caused_by(port: u32) -> [SockFilter; 4] {
-    /// Where a message says who caused it.
+/// For a netlink socket: no addresses that the socket of number `port` added or refreshed.
+/// What it removed is heard: the kernel may have removed others along with it.
+pub(super) fn not_added_by(port: u32) -> [SockFilter; 6] {
+    /// Where a message says what it is,
+    const TYPE_OFFSET: u32 = 4;
+    /// and who caused it.
     const PORT_OFFSET: u32 = 12;
     [
         // Loads are in network order, what is loaded is not.
+        statement(BPF_LD | BPF_H | BPF_ABS, TYPE_OFFSET),
+        jump(BPF_JEQ, u32::from(RTM_NEWADDR.to_be()), 0, 3),
         statement(BPF_LD | BPF_W | BPF_ABS, PORT_OFFSET),
         jump(BPF_JEQ, port.to_be(), 0, 1),
         statement(BPF_RET | BPF_K, DROP),

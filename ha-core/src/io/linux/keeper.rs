@@ -4,6 +4,7 @@ use core::net::IpAddr;
 use core::num::NonZeroU32;
 use core::pin::pin;
 use core::time::Duration;
+use std::io;
 use std::sync::Arc;
 use std::vec::Vec;
 
@@ -11,8 +12,9 @@ use carp_proto::{Interface, Vhid};
 use tokio::time::Instant;
 
 use super::card::Card;
-use super::message::LinkState;
+use super::message::{LinkState, Place};
 use super::network::Shared;
+use super::promote::Promoting;
 use super::rtnl::Rtnl;
 use super::socket::{self, Sockets};
 use super::watch::{Change, Watch};
@@ -21,14 +23,20 @@ use crate::io::{CommandError, Handle, SegmentId, clock};
 
 /// How often a lifetime is lengthened before it would run out.
 const REFRESHES: u32 = 4;
-/// How soon is looked again if nothing has a lifetime yet; soon enough for the shortest.
+/// How soon is looked again whether lifetimes are to be lengthened; soon enough for the
+/// shortest.
 const IDLE: Duration = Duration::from_millis(250);
 
 /// Addresses to be restored.
 type Lost = Vec<(Arc<Card>, Vhid, IpAddr)>;
 
-/// The driver has ended.
-struct Ended;
+/// Why there is nothing left to keep.
+enum Ended {
+    /// The driver has ended.
+    Driver,
+    /// The thread that talks to the kernel is gone.
+    Thread(LinuxError),
+}
 
 pub(super) async fn keep(
     shared: Arc<Shared>,
@@ -44,6 +52,7 @@ pub(super) async fn keep(
         segments,
         refreshed_at: clock::now(),
         is_failing: false,
+        has_met_unreadable: false,
     };
     let mut going = keeper.begin().await;
     let mut alarm = pin!(clock::alarm());
@@ -52,15 +61,19 @@ pub(super) async fn keep(
             biased;
             () = alarm.as_mut() => {
                 let asked_at = clock::now();
-                let going = keeper.refresh(asked_at).await;
-                alarm.as_mut().reset(asked_at + keeper.period());
-                going
+                // Looked at this often, as a lifetime may have come that is shorter than those
+                // before.
+                alarm.as_mut().reset(asked_at + IDLE);
+                keeper.refresh_if_due(asked_at).await
             }
-            () = driver.ended() => Err(Ended),
+            () = driver.ended() => Err(Ended::Driver),
             changes = watch.changes() => keeper.on_changes(changes?).await,
         };
     }
-    Ok(())
+    match going {
+        Err(Ended::Thread(error)) => Err(error),
+        _ => Ok(()),
+    }
 }
 
 struct Keeper {
@@ -70,6 +83,8 @@ struct Keeper {
     refreshed_at: Instant,
     /// Whether the last refresh failed, so that it is told once.
     is_failing: bool,
+    /// Whether it was told that the kernel says things that cannot be read.
+    has_met_unreadable: bool,
 }
 
 impl Keeper {
@@ -80,7 +95,7 @@ impl Keeper {
         }
         let mut lost = Lost::new();
         self.look_at_links(&mut lost).await?;
-        self.look_at_addresses(&mut lost).await;
+        self.look_at_addresses(&mut lost).await?;
         self.restore(lost).await
     }
 
@@ -101,10 +116,30 @@ impl Keeper {
             .map_or(IDLE, |lifetime| lifetime / REFRESHES)
     }
 
+    async fn refresh_if_due(&mut self, now: Instant) -> Result<(), Ended> {
+        if now.saturating_duration_since(self.refreshed_at) < self.period() {
+            return Ok(());
+        }
+        self.refresh(now).await
+    }
+
+    fn is_late(&self) -> bool {
+        let since = clock::now().saturating_duration_since(self.refreshed_at);
+        self.lifetime().is_some_and(|lifetime| since > lifetime)
+    }
+
     /// Lengthens the lifetimes, if the driver answers. A driver that hangs so loses the
     /// addresses.
     async fn refresh(&mut self, asked_at: Instant) -> Result<(), Ended> {
-        self.handle.ping().await.map_err(|_| Ended)?;
+        self.handle.ping().await.map_err(|_| Ended::Driver)?;
+        if self.is_late() {
+            // Addresses are gone that must not come back if another host is the master by now,
+            // and must be announced if not.
+            let mut lost = Lost::new();
+            self.look_at_addresses(&mut lost).await?;
+            self.let_driver_decide().await?;
+            self.restore(lost).await?;
+        }
         let cards = self.shared.cards();
         let refresh = move |rtnl: &mut Rtnl| serve::refresh(rtnl, &cards);
         let result = self.shared.worker.run(refresh).await;
@@ -115,7 +150,7 @@ impl Keeper {
         self.refreshed_at = asked_at;
         let was_failing = core::mem::replace(&mut self.is_failing, result.is_err());
         if let (Err(error), false) = (result, was_failing) {
-            self.fail(error);
+            self.fail(error)?;
         }
         Ok(())
     }
@@ -125,40 +160,54 @@ impl Keeper {
     async fn on_changes(&mut self, changes: Vec<Change>) -> Result<(), Ended> {
         let mut lost = Lost::new();
         let mut is_overrun = false;
+        let mut is_unreadable = false;
         let mut is_dirty = false;
         for change in changes {
             match change {
                 Change::Link(link) => self.on_link(link, &mut lost).await?,
                 Change::LinkGone(index) => self.on_link_gone(index).await?,
+                // Refreshes of IPv6 addresses come from nobody, as the kernel tells it.
+                Change::Address(place) if self.is_kept(place) => {}
                 Change::Address(place) => is_dirty |= self.concerns_us(place.device),
                 Change::AddressGone(place) => {
                     is_dirty |= self.concerns_us(place.device);
                     self.note_lost(place.device, place.address, &mut lost);
                 }
                 Change::Overrun => is_overrun = true,
+                Change::Unreadable => is_unreadable = true,
             }
         }
         if is_overrun {
             self.shared.teller.tell(LinuxEvent::Overrun);
+        }
+        if is_unreadable {
+            self.note_unreadable(LinuxError::Netlink {
+                call: "event",
+                source: io::ErrorKind::InvalidData.into(),
+            })?;
+        }
+        if is_overrun || is_unreadable {
             self.look_at_links(&mut lost).await?;
         }
-        if is_overrun || is_dirty {
-            self.look_at_addresses(&mut lost).await;
+        if is_overrun || is_unreadable || is_dirty {
+            self.look_at_addresses(&mut lost).await?;
         }
         self.restore(lost).await
     }
 
     async fn look_at_links(&mut self, lost: &mut Lost) -> Result<(), Ended> {
-        let links = match self.shared.worker.run(serve::links).await {
+        let (links, unreadable) = match self.shared.worker.run(serve::links).await {
             Ok(links) => links,
-            Err(error) => {
-                self.fail(error);
-                return Ok(());
-            }
+            Err(error) => return self.fail(error),
         };
+        // What could not be read is not gone.
+        let is_whole = unreadable.is_none();
+        if let Some(error) = unreadable {
+            self.note_unreadable(error)?;
+        }
         for card in self.shared.cards() {
             let index = card.index();
-            if index != 0 && links.iter().all(|link| link.index != index) {
+            if is_whole && index != 0 && links.iter().all(|link| link.index != index) {
                 self.on_link_gone(index).await?;
             }
         }
@@ -168,7 +217,7 @@ impl Keeper {
         Ok(())
     }
 
-    async fn look_at_addresses(&mut self, lost: &mut Lost) {
+    async fn look_at_addresses(&mut self, lost: &mut Lost) -> Result<(), Ended> {
         let cards = self.shared.cards();
         let inspect = move |rtnl: &mut Rtnl| serve::inspect(rtnl, &cards);
         match self.shared.worker.run(inspect).await {
@@ -178,9 +227,19 @@ impl Keeper {
                     self.shared.teller.tell(event);
                 }
                 lost.extend(findings.missing);
+                findings
+                    .unreadable
+                    .map_or(Ok(()), |e| self.note_unreadable(e))
             }
             Err(error) => self.fail(error),
         }
+    }
+
+    fn note_unreadable(&mut self, error: LinuxError) -> Result<(), Ended> {
+        if core::mem::replace(&mut self.has_met_unreadable, true) {
+            return Ok(());
+        }
+        self.fail(error)
     }
 
     // Interfaces.
@@ -195,6 +254,8 @@ impl Keeper {
                 }
             } else if link.name == Some(card.name()) {
                 self.revive(&card, lost).await?;
+            } else if link.state == Interface::Down {
+                note_switched_off(&card, link.index, lost);
             }
         }
         Ok(())
@@ -223,11 +284,10 @@ impl Keeper {
         let same = card.clone();
         let open = move |rtnl: &mut Rtnl| open_again(rtnl, &same);
         if let Err(error) = self.shared.worker.run(open).await {
-            self.fail(error);
-            return Ok(());
+            return self.fail(error);
         }
         self.shared.teller.tell(LinuxEvent::Back { interface });
-        self.look_at_addresses(lost).await;
+        self.look_at_addresses(lost).await?;
         let state = card.facts().state;
         self.tell_state(card, state).await
     }
@@ -247,7 +307,7 @@ impl Keeper {
 
     async fn set_interface(&self, segment: SegmentId, state: Interface) -> Result<(), Ended> {
         match self.handle.set_interface(segment, state).await {
-            Err(CommandError::Ended) => Err(Ended),
+            Err(CommandError::Ended) => Err(Ended::Driver),
             // One that is shutting down no longer cares.
             _ => Ok(()),
         }
@@ -264,13 +324,22 @@ impl Keeper {
         })
     }
 
+    /// Whether an address is where it is to be.
+    fn is_kept(&self, place: Place) -> bool {
+        self.shared.cards().iter().any(|card| {
+            let facts = card.facts();
+            let mut hosts = facts.hosts.values();
+            hosts.any(|h| h.device(facts.index) == place.device && h.keeps(place.address))
+        })
+    }
+
     /// Notes where an address that was removed is served, if it is.
     fn note_lost(&self, device: u32, address: IpAddr, lost: &mut Lost) {
         for card in self.shared.cards() {
             let facts = card.facts();
             for (vhid, host) in &facts.hosts {
                 let is_here = host.device(facts.index) == device;
-                if is_here && host.kept().any(|kept| kept == address) {
+                if is_here && host.keeps(address) {
                     lost.push((card.clone(), *vhid, address));
                 }
             }
@@ -283,12 +352,7 @@ impl Keeper {
         if lost.is_empty() {
             return Ok(());
         }
-        // If this program was held up, another host may be the master by now. When the driver
-        // has answered it has read what its sockets held, and when it has answered again, its
-        // decisions are on their way.
-        for _ in 0..2 {
-            self.handle.ping().await.map_err(|_| Ended)?;
-        }
+        self.let_driver_decide().await?;
         let mut done = Vec::new();
         for (card, vhid, address) in lost {
             let interface = card.name();
@@ -303,15 +367,30 @@ impl Keeper {
                     self.shared.teller.tell(event);
                 }
                 Ok(false) => {}
-                Err(error) => self.fail(error),
+                Err(error) => self.fail(error)?,
             }
         }
         Ok(())
     }
 
-    fn fail(&self, error: LinuxError) {
+    /// If this program was held up, another host may be the master by now. When the driver has
+    /// answered it has read what its sockets held, and when it has answered again, its decisions
+    /// are on their way.
+    async fn let_driver_decide(&self) -> Result<(), Ended> {
+        for _ in 0..2 {
+            self.handle.ping().await.map_err(|_| Ended::Driver)?;
+        }
+        Ok(())
+    }
+
+    /// Tells what failed, unless it is all over.
+    fn fail(&self, error: LinuxError) -> Result<(), Ended> {
+        if matches!(error, LinuxError::Thread { .. }) {
+            return Err(Ended::Thread(error));
+        }
         let error = Arc::new(error);
         self.shared.teller.tell(LinuxEvent::Failed { error });
+        Ok(())
     }
 }
 
@@ -320,21 +399,44 @@ impl Keeper {
 fn open_again(rtnl: &mut Rtnl, card: &Card) -> Result<(), LinuxError> {
     let name = card.name();
     let link = macvlan::link(rtnl, name)?.ok_or(LinuxError::NoInterface { interface: name })?;
-    let (setup, has_packet) = {
-        let mut facts = card.facts();
-        facts.set_link(&link);
-        (facts.setup.clone(), facts.packet.is_some())
+    let (setup, has_packet, has_below, has_promoting) = {
+        let facts = card.facts();
+        (
+            facts.setup.clone(),
+            facts.packet.is_some(),
+            facts.below.is_some(),
+            facts.promoting.is_some(),
+        )
     };
-    if let Some(setup) = setup {
-        card.offer(Sockets::open(&setup, name, link.index)?);
-    }
-    if has_packet {
-        let packet = socket::packet(name, link.index)?;
-        card.facts().packet = Some(Arc::new(packet));
-    }
-    let below = card.facts().below.is_some();
-    if below {
-        card.facts().below = Some(macvlan::Below::set(name)?);
+    let open = |setup: Arc<_>| Sockets::open(&setup, name, link.index);
+    let sockets = setup.map(open).transpose()?;
+    let packet = has_packet.then(|| socket::packet(name, link.index));
+    let packet = packet.transpose()?.map(Arc::new);
+    let below = has_below.then(|| macvlan::Below::set(name)).transpose()?;
+    // Of a fault here was told when it was met first.
+    let promoting = has_promoting.then(|| Promoting::set(name).0);
+    // Now that all is there: until it has a number, every event about it has this tried again.
+    let old = {
+        let mut facts = card.facts();
+        facts.below = below;
+        facts.promoting = promoting;
+        facts.set_link(&link);
+        core::mem::replace(&mut facts.packet, packet)
+    };
+    drop(old);
+    if let Some(sockets) = sockets {
+        card.offer(sockets);
     }
     Ok(())
+}
+
+/// Notes what is served on a macvlan that somebody switched off.
+fn note_switched_off(card: &Arc<Card>, index: u32, lost: &mut Lost) {
+    let facts = card.facts();
+    for (vhid, host) in &facts.hosts {
+        if host.macvlan.is_some_and(|macvlan| macvlan.index == index) {
+            let kept = host.kept().map(|address| (card.clone(), *vhid, address));
+            lost.extend(kept);
+        }
+    }
 }

@@ -83,6 +83,8 @@ impl Macvlan {
     fn set_parameters(&self) -> Result<(), LinuxError> {
         // Only for its own address it answers, not for those of other interfaces.
         sysctl::write(Family::V4, self.name, "arp_ignore", 1)?;
+        // Its addresses do not depend on each other.
+        sysctl::write(Family::V4, self.name, "promote_secondaries", 1)?;
         // Answers leave by the interface below, where the network is.
         sysctl::write(Family::V4, self.name, "rp_filter", 2)?;
         // No address but the shared ones, neither a link-local one nor by a router's word.

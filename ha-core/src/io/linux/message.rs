@@ -56,13 +56,30 @@ pub(super) fn add_address(place: Place, lifetime: Option<NonZeroU32>, routed: bo
     )
 }
 
+/// Adds an address only if it is not there.
+pub(super) fn add_new_address(place: Place, lifetime: Option<NonZeroU32>, routed: bool) -> Request {
+    let (message, _) = add_address(place, lifetime, routed);
+    (message, NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Removes an address that has just this length of its prefix.
+pub(super) fn remove_place(place: Place) -> Request {
+    (RouteNetlinkMessage::DelAddress(address_message(place)), 0)
+}
+
+/// Removes an address: one of IPv4, of those that are there with prefixes of several lengths,
+/// the first; one of IPv6 if its prefix has this length.
 pub(super) fn remove_address(place: Place) -> Request {
     let mut message = address_message(place);
     if place.address.is_ipv4() {
-        // Whatever the length of its prefix.
         message.attributes.truncate(1);
     }
     (RouteNetlinkMessage::DelAddress(message), 0)
+}
+
+/// Asks for one IPv6 address, whatever the length of its prefix.
+pub(super) fn address_at(place: Place) -> RouteNetlinkMessage {
+    RouteNetlinkMessage::GetAddress(address_message(place))
 }
 
 fn address_message(place: Place) -> AddressMessage {

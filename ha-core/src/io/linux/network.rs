@@ -38,13 +38,18 @@ impl Shared {
         cards.clone()
     }
 
-    /// The interface of this name, which may be known already.
-    fn card(&self, name: InterfaceName) -> Arc<Card> {
+    /// The interface of this name, if it is known.
+    fn known(&self, name: InterfaceName) -> Option<Arc<Card>> {
+        self.cards().into_iter().find(|card| card.name() == name)
+    }
+
+    /// Takes note of an interface, unless somebody else did so meanwhile; returns the one that
+    /// counts.
+    fn add(&self, card: Arc<Card>) -> Arc<Card> {
         let mut cards = self.cards.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(card) = cards.iter().find(|card| card.name() == name) {
-            return card.clone();
+        if let Some(known) = cards.iter().find(|known| known.name() == card.name()) {
+            return known.clone();
         }
-        let card = Arc::new(Card::new(name));
         cards.push(card.clone());
         card
     }
@@ -72,7 +77,8 @@ impl Network {
         })
     }
 
-    /// Returns the interface of this name.
+    /// Returns the interface of this name. One that was returned before is the same, with what
+    /// is known of it.
     ///
     /// # Errors
     ///
@@ -87,11 +93,16 @@ impl Network {
             }
         };
         let link = self.shared.worker.run(ask).await?;
-        let card = self.shared.card(name);
+        if let Some(card) = self.shared.known(name) {
+            // What is new about it is for the keeper to find, who has more to do about it.
+            return Ok(Nic::new(self.shared.clone(), card));
+        }
+        let card = Arc::new(Card::new(name));
         card.facts().set_link(&link);
         let cards = [card.clone()];
         let look = move |rtnl: &mut Rtnl| serve::inspect(rtnl, &cards);
         self.shared.worker.run(look).await?;
+        let card = self.shared.add(card);
         Ok(Nic::new(self.shared.clone(), card))
     }
 
@@ -110,7 +121,8 @@ impl Network {
     ///
     /// # Errors
     ///
-    /// If the kernel's events cannot be had. What fails later is an event.
+    /// If the kernel's events cannot be had, and [`LinuxError::Thread`] if the thread is gone.
+    /// Whatever else fails later is an event.
     pub fn keep(
         &self,
         handle: Handle,

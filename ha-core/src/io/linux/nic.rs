@@ -70,15 +70,20 @@ impl Nic {
     ///
     /// [`LinuxError::Socket`] with the system call that failed.
     pub async fn transport(&self, options: TransportOptions) -> Result<RawTransport, LinuxError> {
-        let setup = RawTransport::setup(&options);
-        let card = self.card.clone();
+        let setup = Arc::new(RawTransport::setup(&options));
+        let (card, same) = (self.card.clone(), setup.clone());
         let open = move |_: &mut Rtnl| {
-            let sockets = Sockets::open(&setup, card.name(), card.index())?;
-            card.facts().setup = Some(setup);
+            let sockets = Sockets::open(&same, card.name(), card.index())?;
+            card.set_setup(same);
             Ok(sockets)
         };
         let sockets = self.shared.worker.run(open).await?;
-        RawTransport::new(self.card.clone(), options, sockets)
+        RawTransport::new(
+            self.shared.clone(),
+            self.card.clone(),
+            options,
+            (setup, sockets),
+        )
     }
 
     /// Returns the effects of a virtual host: its addresses on this interface, and their

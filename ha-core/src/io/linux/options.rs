@@ -141,6 +141,8 @@ pub enum Leftover {
 pub struct MacvlanOptions {
     /// Its name. By default `carp`, the vhid, a dot and the number of the interface below.
     pub name: Option<InterfaceName>,
-    /// Its MAC. By default that of the vhid (CARP §1.3).
+    /// Its MAC. By default that of the vhid (CARP §1.3), which is also that of VRRP's IPv4
+    /// groups. An IPv6 group of RFC 9568 has another; [`Dialect::mac`](carp_proto::Dialect::mac)
+    /// tells which.
     pub mac: Option<MacAddr>,
 }

@@ -4,10 +4,10 @@ use core::time::Duration;
 use std::io;
 use std::vec::Vec;
 
-use libc::{EPERM, ESTALE};
+use libc::{EADDRNOTAVAIL, ENODEV, EPERM, ESTALE};
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
-    NetlinkPayload,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader,
+    NetlinkMessage, NetlinkPayload, Parseable,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -76,10 +76,15 @@ impl Rtnl {
             self.append(message, NLM_F_REQUEST | flags | ack);
             if is_last {
                 self.send()?;
+                self.out.clear();
                 let last = self.sequence;
+                let count = last.wrapping_sub(first);
                 self.collect(last, |sequence, error| {
+                    // Not what came too late for one that was given up.
                     let index = sequence.wrapping_sub(first);
-                    errors.push((usize::try_from(index).unwrap_or(usize::MAX), error));
+                    if index <= count {
+                        errors.push((usize::try_from(index).unwrap_or(usize::MAX), error));
+                    }
                 })?;
             }
         }
@@ -110,9 +115,11 @@ impl Rtnl {
                 return Ok(false);
             }
             match payload {
-                NetlinkPayload::InnerMessage(message) => answer = Some(message),
-                NetlinkPayload::Error(error) if error.raw_code() == -libc::ENODEV => {}
-                NetlinkPayload::Error(error) => return Err(error.to_io()),
+                Ok(NetlinkPayload::InnerMessage(message)) => answer = Some(message),
+                Ok(NetlinkPayload::Error(error))
+                    if matches!(-error.raw_code(), ENODEV | EADDRNOTAVAIL) => {}
+                Ok(NetlinkPayload::Error(error)) => return Err(error.to_io()),
+                Err(error) => return Err(error),
                 _ => return Ok(false),
             }
             Ok(true)
@@ -121,17 +128,14 @@ impl Rtnl {
         Ok(answer)
     }
 
-    /// Asks for all there is.
-    pub(super) fn dump(
-        &mut self,
-        message: &RouteNetlinkMessage,
-    ) -> Result<Vec<RouteNetlinkMessage>, LinuxError> {
+    /// Asks for all there is. What cannot be read of it is left out and told.
+    pub(super) fn dump(&mut self, message: &RouteNetlinkMessage) -> Result<Dump, LinuxError> {
         for _ in 0..DUMPS {
             self.out.clear();
             self.append(message.clone(), NLM_F_REQUEST | NLM_F_DUMP);
             self.send()?;
             let sequence = self.sequence;
-            let mut all = Vec::new();
+            let mut all = Dump::default();
             let mut is_consistent = true;
             self.receive(|header, payload| {
                 if header.sequence_number != sequence {
@@ -139,10 +143,11 @@ impl Rtnl {
                 }
                 is_consistent &= header.flags & NLM_F_DUMP_INTR == 0;
                 match payload {
-                    NetlinkPayload::InnerMessage(message) => all.push(message),
-                    NetlinkPayload::Error(error) => return Err(error.to_io()),
-                    NetlinkPayload::Done(_) => return Ok(true),
-                    _ => {}
+                    Ok(NetlinkPayload::InnerMessage(message)) => all.messages.push(message),
+                    Ok(NetlinkPayload::Error(error)) => return Err(error.to_io()),
+                    Ok(NetlinkPayload::Done(_)) => return Ok(true),
+                    Ok(_) => {}
+                    Err(error) => all.unreadable = Some(failed("dump")(error)),
                 }
                 Ok(false)
             })
@@ -161,7 +166,7 @@ impl Rtnl {
         mut on_error: impl FnMut(u32, io::Error),
     ) -> Result<(), LinuxError> {
         self.receive(|header, payload| {
-            if let NetlinkPayload::Error(error) = payload {
+            if let NetlinkPayload::Error(error) = payload? {
                 if error.raw_code() != 0 {
                     on_error(header.sequence_number, error.to_io());
                 }
@@ -177,7 +182,7 @@ impl Rtnl {
         &mut self,
         mut on_message: impl FnMut(
             NetlinkHeader,
-            NetlinkPayload<RouteNetlinkMessage>,
+            io::Result<NetlinkPayload<RouteNetlinkMessage>>,
         ) -> io::Result<bool>,
     ) -> io::Result<()> {
         loop {
@@ -187,8 +192,7 @@ impl Rtnl {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             }
-            for message in Messages(&self.buffer) {
-                let (header, payload) = message?.into_parts();
+            for (header, payload) in Messages(&self.buffer) {
                 if on_message(header, payload)? {
                     return Ok(());
                 }
@@ -220,24 +224,42 @@ impl Rtnl {
     }
 }
 
-/// The messages of a datagram.
+/// What the kernel told when it was asked for all there is.
+#[derive(Debug, Default)]
+pub(super) struct Dump {
+    pub(super) messages: Vec<RouteNetlinkMessage>,
+    /// Why something is missing, if so.
+    pub(super) unreadable: Option<LinuxError>,
+}
+
+/// The messages of a datagram. One that cannot be read is told as that, with its header if that
+/// much can be read; those behind it can be read all the same.
 pub(super) struct Messages<'a>(pub(super) &'a [u8]);
 
 impl Iterator for Messages<'_> {
-    type Item = io::Result<NetlinkMessage<RouteNetlinkMessage>>;
+    type Item = (
+        NetlinkHeader,
+        io::Result<NetlinkPayload<RouteNetlinkMessage>>,
+    );
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.0.is_empty() {
             return None;
         }
+        let header =
+            NetlinkBuffer::new_checked(self.0).and_then(|buffer| NetlinkHeader::parse(&buffer));
         let read = NetlinkMessage::deserialize(self.0);
-        let len = match &read {
-            // Messages begin at multiples of four bytes.
-            Ok(message) => (message.header.length as usize).next_multiple_of(4),
-            Err(_) => usize::MAX,
-        };
+        // Messages begin at multiples of four bytes. The check of the header has made sure that
+        // its own bytes count.
+        let len = header.as_ref().map_or(usize::MAX, |header| {
+            (header.length as usize).next_multiple_of(4)
+        });
         self.0 = self.0.get(len.max(1)..).unwrap_or_default();
-        Some(read.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)))
+        let payload = read.map(|message| message.payload);
+        Some((
+            header.unwrap_or_default(),
+            payload.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
+        ))
     }
 }
 
@@ -248,5 +270,26 @@ pub(super) fn failed(call: &'static str) -> impl Fn(io::Error) -> LinuxError {
             capability: Capability::NetAdmin,
         },
         _ => LinuxError::Netlink { call, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_cannot_be_read_hides_none_behind_it() {
+        let header = |kind: u16, sequence: u32| {
+            let len = 16_u32.to_ne_bytes();
+            let (kind, sequence) = (kind.to_ne_bytes(), sequence.to_ne_bytes());
+            [&len[..], &kind, &[0; 2], &sequence, &[0; 4]].concat()
+        };
+        // An error that does not say which, nothing, and what is cut off.
+        let datagram = [header(2, 7), header(1, 8), header(1, 9)[..10].to_vec()].concat();
+        let read = Messages(&datagram).map(|(h, payload)| (h.sequence_number, payload.is_ok()));
+        assert_eq!(
+            read.collect::<Vec<_>>(),
+            [(7, false), (8, true), (0, false)]
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! What the worker does about the addresses of virtual hosts.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::vec::Vec;
@@ -8,12 +9,12 @@ use std::vec::Vec;
 use carp_proto::{
     ARP_FRAME_LEN, Family, GratuitousArp, InterfaceName, NA_FRAME_LEN, Router, UnsolicitedNa, Vhid,
 };
-use libc::{EADDRNOTAVAIL, ENODEV};
+use libc::{EADDRNOTAVAIL, EEXIST, ENODEV};
 use netlink_packet_route::RouteNetlinkMessage;
 
 use super::card::{Card, HostFacts};
 use super::macvlan::Macvlan;
-use super::message::{self, AddressState, LinkState};
+use super::message::{self, AddressState, LinkState, Place, bits};
 use super::rtnl::{Request, Rtnl};
 use super::{Action, Leftover, LinuxError, sysctl};
 
@@ -25,17 +26,23 @@ pub(super) fn acquire(
     wanted: &[IpAddr],
 ) -> Result<(), LinuxError> {
     raise(rtnl, card, vhid)?;
-    let (add, remove) = with(card, vhid, |index, host| {
-        let stale = host.served.iter().filter(|a| !wanted.contains(a));
+    let (add, remove, other) = with(card, vhid, |index, host| {
+        let stale = host.served.keys().filter(|a| !wanted.contains(a));
         let add: Vec<Request> = wanted.iter().map(|a| addition(host, index, *a)).collect();
         let remove: Vec<IpAddr> = stale.copied().collect();
-        (add, remove)
+        (add, remove, host.outdated(index, wanted))
     });
+    // IPv6 has an address but once, so the old one has to go first.
+    let (v6, v4): (Vec<Place>, _) = other.into_iter().partition(|p| p.address.is_ipv6());
+    rtnl.execute(v6.into_iter().map(message::remove_place).collect())?;
     let errors = rtnl.execute(add)?;
+    rtnl.execute(v4.into_iter().map(message::remove_place).collect())?;
     with(card, vhid, |_, host| {
         let is_there = |at: &usize| !errors.iter().any(|(failed, _)| failed == at);
-        let there = wanted.iter().enumerate().filter(|(at, _)| is_there(at));
-        host.served.extend(there.map(|(_, address)| *address));
+        for (_, address) in wanted.iter().enumerate().filter(|(at, _)| is_there(at)) {
+            let prefix = host.prefix(*address);
+            host.served.insert(*address, prefix);
+        }
     });
     withdraw(rtnl, card, vhid, &remove)?;
     first(errors, wanted, card.name(), Action::Add)
@@ -47,26 +54,51 @@ pub(super) fn release(rtnl: &mut Rtnl, card: &Card, vhid: Vhid) -> Result<(), Li
         let all: Vec<IpAddr> = host.prefixes.keys().copied().collect();
         (all, host.macvlan)
     });
-    withdraw(rtnl, card, vhid, &all)?;
-    match macvlan {
-        Some(macvlan) => macvlan.switch(rtnl, false),
-        None => Ok(()),
-    }
+    let withdrawn = withdraw(rtnl, card, vhid, &all);
+    // Whatever was left on it is out of reach then.
+    let switched = macvlan.map_or(Ok(()), |macvlan| macvlan.switch(rtnl, false));
+    withdrawn.and(switched)
 }
 
-/// Removes some addresses; those that are not there are removed already.
+/// Removes some addresses, whatever the lengths of their prefixes; those that are not there are
+/// removed already.
 fn withdraw(
     rtnl: &mut Rtnl,
     card: &Card,
     vhid: Vhid,
     addresses: &[IpAddr],
 ) -> Result<(), LinuxError> {
-    let requests = with(card, vhid, |index, host| {
+    let mut places: Vec<(usize, Place)> = with(card, vhid, |index, host| {
         let places = addresses.iter().map(|a| host.place(index, *a));
-        places.map(message::remove_address).collect::<Vec<_>>()
+        places.enumerate().collect()
     });
-    let mut errors = rtnl.execute(requests)?;
-    errors.retain(|(_, error)| !matches!(error.raw_os_error(), Some(EADDRNOTAVAIL | ENODEV)));
+    let mut errors = Vec::new();
+    // Once for each length that a prefix may have, and as often as it takes to be sure.
+    for _ in 0..=bits(Ipv4Addr::UNSPECIFIED.into()) + 1 {
+        if places.is_empty() {
+            break;
+        }
+        let requests = places.iter().map(|(_, p)| message::remove_address(*p));
+        let mut answers = rtnl.execute(requests.collect())?.into_iter().peekable();
+        let mut again = Vec::new();
+        for (at, (which, place)) in places.into_iter().enumerate() {
+            match answers.next_if(|(failed, _)| *failed == at) {
+                Some((_, error)) => match error.raw_os_error() {
+                    Some(EADDRNOTAVAIL) => again.extend(
+                        elsewhere(rtnl, place)?
+                            .filter(|there| there.prefix != place.prefix)
+                            .map(|there| (which, there)),
+                    ),
+                    Some(ENODEV) => {}
+                    _ => errors.push((which, error)),
+                },
+                // There may be another one.
+                None if place.address.is_ipv4() => again.push((which, place)),
+                None => {}
+            }
+        }
+        places = again;
+    }
     with(card, vhid, |_, host| {
         for (at, address) in addresses.iter().enumerate() {
             if !errors.iter().any(|(failed, _)| *failed == at) {
@@ -77,6 +109,19 @@ fn withdraw(
     first(errors, addresses, card.name(), Action::Remove)
 }
 
+/// Where an IPv6 address is that is not there with the prefix that it was looked for.
+fn elsewhere(rtnl: &mut Rtnl, place: Place) -> Result<Option<Place>, LinuxError> {
+    if place.address.is_ipv4() {
+        return Ok(None);
+    }
+    Ok(match rtnl.ask(message::address_at(place))? {
+        Some(RouteNetlinkMessage::NewAddress(message)) => {
+            AddressState::of(&message).map(|state| state.place)
+        }
+        _ => None,
+    })
+}
+
 /// Lengthens the lifetimes of all that is served.
 pub(super) fn refresh(rtnl: &mut Rtnl, cards: &[Arc<Card>]) -> Result<(), LinuxError> {
     let mut requests = Vec::new();
@@ -85,7 +130,9 @@ pub(super) fn refresh(rtnl: &mut Rtnl, cards: &[Arc<Card>]) -> Result<(), LinuxE
         let facts = card.facts();
         for host in facts.hosts.values().filter(|h| h.lifetime.is_some()) {
             for address in host.kept() {
-                requests.push(addition(host, facts.index, address));
+                let place = host.served_at(facts.index, address);
+                let routed = host.is_routed();
+                requests.push(message::add_address(place, host.lifetime, routed));
                 places.push((address, card.name()));
             }
         }
@@ -122,22 +169,31 @@ pub(super) fn restore(
     let is_kept = {
         let facts = card.facts();
         let host = facts.hosts.get(&vhid);
-        facts.index != 0 && host.is_some_and(|host| host.kept().any(|a| a == address))
+        facts.index != 0 && host.is_some_and(|host| host.keeps(address))
     };
     if !is_kept {
         return Ok(false);
     }
     raise(rtnl, card, vhid)?;
     let request = with(card, vhid, |index, host| {
-        Some(addition(host, index, address))
+        let place = host.served_at(index, address);
+        Some(message::add_new_address(
+            place,
+            host.lifetime,
+            host.is_routed(),
+        ))
     });
     let errors = rtnl.execute(request.into_iter().collect())?;
+    let is_there = |(_, error): &(usize, io::Error)| error.raw_os_error() == Some(EEXIST);
+    if errors.iter().any(is_there) {
+        return Ok(false);
+    }
     first(errors, &[address], card.name(), Action::Add)?;
     announce(card, vhid, &[address], Family::of(address))?;
     Ok(true)
 }
 
-/// Tells the neighbours where the addresses of a family are now.
+/// Tells the neighbours where the addresses of a family are now, those that are still served.
 pub(super) fn announce(
     card: &Card,
     vhid: Vhid,
@@ -145,21 +201,36 @@ pub(super) fn announce(
     family: Family,
 ) -> Result<(), LinuxError> {
     let name = card.name();
-    let (packet, hardware, link_local) = {
+    let (packet, hardware, link_local, kept) = {
         let facts = card.facts();
-        let macvlan = facts.hosts.get(&vhid).and_then(|host| host.macvlan);
+        let host = facts.hosts.get(&vhid);
+        let is_kept = |address: &IpAddr| host.is_some_and(|host| host.keeps(*address));
+        let of_family = addresses
+            .iter()
+            .copied()
+            .filter(|a| Family::of(*a) == family);
+        let kept: Vec<IpAddr> = of_family.filter(is_kept).collect();
+        let macvlan = host.and_then(|host| host.macvlan);
         // Without a macvlan the kernel answers with the interface's own MAC, so that is the
         // one to tell.
         let hardware = macvlan.map_or(facts.mac, |macvlan| macvlan.mac);
-        (facts.packet.clone(), hardware, facts.link_local())
+        (facts.packet.clone(), hardware, facts.link_local(), kept)
     };
     let packet = packet.ok_or(LinuxError::NoInterface { interface: name })?;
+    if kept.is_empty() {
+        return Ok(());
+    }
+    // One that cannot be announced is no reason to keep the others back.
+    let mut result = Ok(());
     let router = match family {
-        Family::V6 => router(name)?,
+        Family::V6 => router(name).unwrap_or_else(|error| {
+            result = Err(error);
+            Router::No
+        }),
         Family::V4 => Router::No,
     };
-    for address in addresses.iter().filter(|a| Family::of(**a) == family) {
-        let sent = match *address {
+    for address in kept {
+        let sent = match address {
             IpAddr::V4(address) => {
                 let mut frame = [0; ARP_FRAME_LEN];
                 GratuitousArp::new(address, hardware).emit(&mut frame);
@@ -174,14 +245,16 @@ pub(super) fn announce(
                 packet.send(&frame)
             }
         };
-        sent.map_err(|source| LinuxError::Address {
+        let sent = sent.map_err(|source| LinuxError::Address {
             action: Action::Announce,
-            address: *address,
+            address,
             interface: name,
             source,
-        })?;
+        });
+        let sent = sent.map(drop);
+        result = result.and(sent);
     }
-    Ok(())
+    result
 }
 
 /// A host that forwards must say so, or its neighbours cease to route by it (RFC 4861 §7.2.5).
@@ -259,25 +332,34 @@ pub(super) struct Findings {
     pub(super) foreign: Vec<(InterfaceName, IpAddr)>,
     /// Addresses that are served but not there.
     pub(super) missing: Vec<(Arc<Card>, Vhid, IpAddr)>,
+    /// Why there may be more than was seen, if so.
+    pub(super) unreadable: Option<LinuxError>,
 }
 
 /// Looks at all addresses of the machine.
 pub(super) fn inspect(rtnl: &mut Rtnl, cards: &[Arc<Card>]) -> Result<Findings, LinuxError> {
-    let all = AddressState::all(&rtnl.dump(&message::all_addresses())?);
-    let mut findings = Findings::default();
+    let dump = rtnl.dump(&message::all_addresses())?;
+    let all = AddressState::all(&dump.messages);
+    // Before anything is locked, as those who send packets wait for the lock.
+    let there = all.iter().map(|a| (a.place.device, a.place.address));
+    let there: BTreeSet<(u32, IpAddr)> = there.collect();
+    let mut findings = Findings {
+        unreadable: dump.unreadable,
+        ..Findings::default()
+    };
     for card in cards {
         let mut facts = card.facts();
         facts.set_addresses(&all);
         let index = facts.index;
         for (vhid, host) in &mut facts.hosts {
-            inspect_host(&all, index, host, card, *vhid, &mut findings);
+            inspect_host(&there, index, host, card, *vhid, &mut findings);
         }
     }
     Ok(findings)
 }
 
 fn inspect_host(
-    all: &[AddressState],
+    there: &BTreeSet<(u32, IpAddr)>,
     index: u32,
     host: &mut HostFacts,
     card: &Arc<Card>,
@@ -285,16 +367,13 @@ fn inspect_host(
     findings: &mut Findings,
 ) {
     let device = host.device(index);
-    let is_at = |device: u32, address: IpAddr| {
-        let mut places = all.iter().map(|state| state.place);
-        places.any(|place| place.device == device && place.address == address)
-    };
+    let is_at = |device: u32, address: IpAddr| there.contains(&(device, address));
     let kept = host.kept().filter(|address| !is_at(device, *address));
     let missing = kept.map(|address| (card.clone(), vhid, address));
     findings.missing.extend(missing);
     let is_foreign = |address: &IpAddr| {
         let is_here = is_at(device, *address) || is_at(index, *address);
-        is_here && !host.served.contains(address)
+        is_here && !host.served.contains_key(address)
     };
     let foreign = host.prefixes.keys().copied().filter(is_foreign).collect();
     let known = core::mem::replace(&mut host.foreign, foreign);
@@ -302,12 +381,13 @@ fn inspect_host(
     findings.foreign.extend(new.map(|a| (card.name(), *a)));
 }
 
-/// Asks for the state of all interfaces.
-pub(super) fn links(rtnl: &mut Rtnl) -> Result<Vec<LinkState>, LinuxError> {
+/// Asks for the state of all interfaces, and tells why some are missing, if so.
+pub(super) fn links(rtnl: &mut Rtnl) -> Result<(Vec<LinkState>, Option<LinuxError>), LinuxError> {
     let answers = rtnl.dump(&message::all_links())?;
     let parse = |answer: &RouteNetlinkMessage| match answer {
         RouteNetlinkMessage::NewLink(message) => Some(LinkState::of(message)),
         _ => None,
     };
-    Ok(answers.iter().filter_map(parse).collect())
+    let links = answers.messages.iter().filter_map(parse).collect();
+    Ok((links, answers.unreadable))
 }

@@ -7,8 +7,9 @@ use std::boxed::Box;
 use std::io::{self, IoSliceMut, Read};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::vec::Vec;
 
-use carp_proto::{Datagram, Family, MacAddr, Vhid};
+use carp_proto::{Datagram, Family, InterfaceName, MacAddr, Vhid};
 use libc::ENOBUFS;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg};
 use socket2::{SockAddr, Socket};
@@ -16,6 +17,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::card::Card;
 use super::frame::{self, Frame};
+use super::network::Shared;
 use super::socket::{self, SocketSetup, Sockets};
 use super::{EthernetSource, GroupOptions, LinuxError, Multicast, TransportOptions};
 use crate::io::Transport;
@@ -51,14 +53,41 @@ const BROADCAST: MacAddr = MacAddr([0xff; 6]);
 pub struct RawTransport {
     card: Arc<Card>,
     options: TransportOptions,
-    v4: Option<AsyncFd<Socket>>,
-    v6: Option<AsyncFd<Socket>>,
-    packet: Socket,
+    v4: Option<AsyncFd<Arc<Socket>>>,
+    v6: Option<AsyncFd<Arc<Socket>>>,
+    packet: Arc<Socket>,
     /// Which family is asked first next time, so that neither starves the other.
     first: Family,
     frame: Box<Frame>,
     control: Box<[u8; CONTROL_LEN]>,
     stats: ReceiveStats,
+    /// Behind the sockets, so that it is dropped after them.
+    closing: Closing,
+}
+
+/// Holds sockets that another holds, too, to have them closed by the thread when both are
+/// dropped: the kernel may take tens of milliseconds for that, which the driver does not have.
+struct Closing {
+    shared: Arc<Shared>,
+    card: Arc<Card>,
+    setup: Arc<SocketSetup>,
+    sockets: Vec<Arc<Socket>>,
+}
+
+impl Closing {
+    fn close(&mut self) {
+        let sockets = core::mem::take(&mut self.sockets);
+        self.shared.worker.post(move |_| drop(sockets));
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.close();
+        if let Some(fresh) = self.card.retire(&self.setup) {
+            self.shared.worker.post(move |_| drop(fresh));
+        }
+    }
 }
 
 /// Packets that a [`RawTransport`] read and did not hand on.
@@ -71,24 +100,22 @@ pub struct ReceiveStats {
 
 impl RawTransport {
     pub(super) fn new(
+        shared: Arc<Shared>,
         card: Arc<Card>,
         options: TransportOptions,
-        sockets: Sockets,
+        (setup, sockets): (Arc<SocketSetup>, Sockets),
     ) -> Result<Self, LinuxError> {
-        let name = card.name();
-        let Sockets { v4, v6, packet } = sockets;
-        let watch = |socket: Option<Socket>| {
-            let watched = socket.map(socket::watched).transpose();
-            watched.map_err(|source| LinuxError::Socket {
-                call: "epoll_ctl",
-                interface: name,
-                source,
-            })
-        };
+        let watched = Watched::new(card.name(), sockets)?;
         Ok(Self {
-            v4: watch(v4)?,
-            v6: watch(v6)?,
-            packet,
+            v4: watched.v4,
+            v6: watched.v6,
+            packet: watched.packet,
+            closing: Closing {
+                shared,
+                card: card.clone(),
+                setup,
+                sockets: watched.all,
+            },
             card,
             options,
             first: Family::V4,
@@ -107,7 +134,7 @@ impl RawTransport {
         }
     }
 
-    fn socket(&self, family: Family) -> Option<&AsyncFd<Socket>> {
+    fn socket(&self, family: Family) -> Option<&AsyncFd<Arc<Socket>>> {
         match family {
             Family::V4 => self.v4.as_ref(),
             Family::V6 => self.v6.as_ref(),
@@ -117,10 +144,10 @@ impl RawTransport {
     /// Takes over the sockets on an interface that was recreated.
     fn renew(&mut self) -> io::Result<()> {
         if let Some(sockets) = self.card.take_fresh_sockets() {
-            let card = self.card.clone();
-            let Self { v4, v6, packet, .. } =
-                Self::new(card, TransportOptions::default(), sockets)?;
-            (self.v4, self.v6, self.packet) = (v4, v6, packet);
+            let watched = Watched::new(self.card.name(), sockets)?;
+            (self.v4, self.v6, self.packet) = (watched.v4, watched.v6, watched.packet);
+            self.closing.close();
+            self.closing.sockets = watched.all;
         }
         Ok(())
     }
@@ -147,7 +174,7 @@ impl RawTransport {
         for family in order {
             let read = match (family, &self.v4, &self.v6) {
                 (Family::V4, Some(socket), _) => poll_read(cx, socket, || {
-                    let mut socket = socket.get_ref();
+                    let mut socket: &Socket = socket.get_ref();
                     socket.read(buffer).map(|len| (len, None))
                 }),
                 (Family::V6, _, Some(socket)) => poll_read(cx, socket, || {
@@ -262,6 +289,37 @@ impl fmt::Debug for RawTransport {
     }
 }
 
+/// Sockets that the runtime watches.
+struct Watched {
+    v4: Option<AsyncFd<Arc<Socket>>>,
+    v6: Option<AsyncFd<Arc<Socket>>>,
+    packet: Arc<Socket>,
+    all: Vec<Arc<Socket>>,
+}
+
+impl Watched {
+    fn new(interface: InterfaceName, sockets: Sockets) -> Result<Self, LinuxError> {
+        let packet = Arc::new(sockets.packet);
+        let mut all = Vec::from([packet.clone()]);
+        let mut watch = |socket: Option<Socket>| {
+            let socket = socket.map(Arc::new);
+            all.extend(socket.clone());
+            let watched = socket.map(socket::watched).transpose();
+            watched.map_err(|source| LinuxError::Socket {
+                call: "epoll_ctl",
+                interface,
+                source,
+            })
+        };
+        Ok(Self {
+            v4: watch(sockets.v4)?,
+            v6: watch(sockets.v6)?,
+            packet,
+            all,
+        })
+    }
+}
+
 fn group_of(options: &TransportOptions, vhid: Vhid) -> &GroupOptions {
     options.groups.get(&vhid).unwrap_or(&options.group)
 }
@@ -352,7 +410,7 @@ fn receive(socket: &Socket, buffer: &mut [u8], control: &mut [u8]) -> io::Result
 /// nothing.
 fn poll_read<T>(
     cx: &mut Context<'_>,
-    socket: &AsyncFd<Socket>,
+    socket: &AsyncFd<Arc<Socket>>,
     mut read: impl FnMut() -> io::Result<T>,
 ) -> Poll<io::Result<T>> {
     loop {

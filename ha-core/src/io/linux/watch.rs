@@ -40,6 +40,8 @@ pub(super) enum Change {
     AddressGone(Place),
     /// There was more to tell than there was room.
     Overrun,
+    /// Something that cannot be read, and may be anything.
+    Unreadable,
 }
 
 /// A socket that hears of changes of interfaces and addresses.
@@ -49,14 +51,14 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Begins to listen, but not to what the socket of number `port` changes.
+    /// Begins to listen, but not to what the socket of number `port` adds.
     pub(super) fn open(port: u32) -> Result<Self, LinuxError> {
         let mut socket = Socket::new(NETLINK_ROUTE).map_err(failed("socket"))?;
         socket
             .set_non_blocking(true)
             .map_err(failed("O_NONBLOCK"))?;
         SockRef::from(&socket)
-            .attach_filter(&filter::not_caused_by(port))
+            .attach_filter(&filter::not_added_by(port))
             .map_err(failed("SO_ATTACH_FILTER"))?;
         setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER)
             .map_err(io::Error::from)
@@ -105,12 +107,11 @@ fn read_all(socket: &Socket, buffer: &mut [u8], changes: &mut Vec<Change>) -> io
                 _ => return Err(error.into()),
             },
         };
-        for message in Messages(buffer.get(..len).unwrap_or_default()) {
-            match message.map(|message| message.payload) {
+        for (_, payload) in Messages(buffer.get(..len).unwrap_or_default()) {
+            match payload {
                 Ok(NetlinkPayload::InnerMessage(message)) => changes.extend(change(&message)),
                 Ok(_) => {}
-                // What cannot be read may be anything.
-                Err(_) => changes.push(Change::Overrun),
+                Err(_) => changes.push(Change::Unreadable),
             }
         }
     }

@@ -14,24 +14,25 @@ use tokio::sync::{mpsc, oneshot};
 use super::LinuxError;
 use super::rtnl::Rtnl;
 
-/// How many jobs wait before those who bring more have to.
-const JOBS: usize = 64;
-
 type Job = Box<dyn FnOnce(&mut Rtnl) + Send>;
 
 /// Does jobs one after the other, in the order in which they were brought, also those whose
 /// bringer no longer waits.
+///
+/// The queue has no bound of its own, as none may be refused that puts something in order
+/// again. Whoever waits for a job has one there at a time, which is one for each virtual host
+/// and one for the keeper; and whatever is dropped leaves one.
 #[derive(Debug)]
 pub(super) struct Worker {
     /// `None` only while it is dropped.
-    jobs: Option<mpsc::Sender<Job>>,
+    jobs: Option<mpsc::UnboundedSender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Worker {
     /// Starts the thread, in the network namespace of the calling one.
     pub(super) fn start(mut rtnl: Rtnl) -> Result<Self, LinuxError> {
-        let (jobs, mut orders) = mpsc::channel::<Job>(JOBS);
+        let (jobs, mut orders) = mpsc::unbounded_channel::<Job>();
         let thread = thread::Builder::new()
             .name("ha-netlink".to_string())
             .spawn(move || {
@@ -57,15 +58,16 @@ impl Worker {
             let _ = reply.send(job(rtnl));
         });
         if let Some(jobs) = &self.jobs {
-            jobs.send(job).await.map_err(|_| gone())?;
+            jobs.send(job).map_err(|_| gone())?;
         }
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Has `job` done without waiting for it, if there is room.
+    /// Has `job` done without waiting for it.
     pub(super) fn post(&self, job: impl FnOnce(&mut Rtnl) + Send + 'static) {
         if let Some(jobs) = &self.jobs {
-            let _ = jobs.try_send(Box::new(job));
+            // If the thread is gone, it is not done, but dropped here.
+            let _ = jobs.send(Box::new(job));
         }
     }
 }
