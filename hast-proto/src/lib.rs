@@ -13,6 +13,7 @@ pub mod conf;
 mod consistency;
 pub mod control;
 pub mod decision;
+mod disk;
 mod errno;
 pub mod frame;
 pub mod handshake;
@@ -23,6 +24,8 @@ pub mod message;
 mod metadata;
 pub mod nv;
 mod payload;
+mod range;
+pub mod secondary;
 pub mod status;
 mod types;
 
@@ -36,10 +39,12 @@ pub use checksum::{ChecksumError, Digest};
 pub use compression::{InflateError, LZF_THRESHOLD, is_zero};
 pub use conf::RequestSize;
 pub use consistency::Consistency;
+pub use disk::{DiskOperation, OperationId};
 pub use handshake::{PrimaryHandshake, SecondaryHandshake};
 pub use layout::{BLOCK_LEN, KeepDirty, Layout, LayoutError, MAX_EXTENTS};
 pub use metadata::{BlockError, Metadata};
 pub use payload::{Payload, PayloadError, Sealer};
+pub use secondary::Secondary;
 pub use types::{
     Checksum, Compression, Counters, Errno, Excerpt, ExtentSize, Length, NumberError, Offset,
     Replication, ResourceId, ResourceName, ResourceNameError, Role, SectorSize, Sequence,
