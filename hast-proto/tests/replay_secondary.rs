@@ -200,7 +200,9 @@ fn replay(session: &Session, node: &str, via: &str, seen: &mut Seen) {
         let Ok(opening) = opening else {
             continue;
         };
-        follow(session, &mut state, at, number);
+        if matches!(opening, Opening::First(_)) {
+            follow(session, &mut state, at, number);
+        }
         state.drive(accepting::Input::Role(role(session, node, at)));
         if opening.resource() != &state.provider.metadata().resource {
             // Who finds the resource finds that there is none.
@@ -240,6 +242,8 @@ fn follow(session: &Session, state: &mut Node<'_>, at: f64, number: u64) {
     if session.orders(state.node, "role primary", at).count() == 0 {
         return;
     }
+    // Whoever promoted it knew that it was in sync.
+    state.consistency = Consistency::Consistent;
     let writes: Vec<_> = session.orders(state.node, "write", at).collect();
     for write in writes {
         let (offset, len): (u64, usize) = (
