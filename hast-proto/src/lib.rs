@@ -24,6 +24,7 @@ pub mod message;
 mod metadata;
 pub mod nv;
 mod payload;
+pub mod primary;
 mod range;
 pub mod secondary;
 pub mod status;
@@ -44,6 +45,7 @@ pub use handshake::{PrimaryHandshake, SecondaryHandshake};
 pub use layout::{BLOCK_LEN, KeepDirty, Layout, LayoutError, MAX_EXTENTS};
 pub use metadata::{BlockError, Metadata};
 pub use payload::{Payload, PayloadError, Sealer};
+pub use primary::Primary;
 pub use secondary::Secondary;
 pub use types::{
     Checksum, Compression, Counters, Errno, Excerpt, ExtentSize, Length, NumberError, Offset,

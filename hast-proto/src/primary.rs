@@ -1,0 +1,825 @@
+//! A primary: device requests in, disk and network operations out; completions in, answers out
+//! (HAST §6).
+//!
+//! ```text
+//!                 told that the peer is the source          everything copied,
+//!                 +----------------------------------+      and the mark gone
+//!                 |                                  v
+//!            +---------+                        +----------+
+//!       ---> | current | <--------------------- | catching |
+//!            +---------+                        +----------+
+//!                 |            attached              |  ^
+//!      disk fails |           (the peer lacks)       |  |  attached (the peer has all)
+//!                 v                 ^                v  |
+//!            +-----------------------------------------------+
+//!            |                     failed                    |
+//!            +-----------------------------------------------+
+//! ```
+//!
+//! That is the *local copy*. Beside it there is the *peer*:
+//!
+//! ```text
+//!  waiting --> connecting --> opening --> up --> waiting ...
+//! ```
+//!
+//! # The state table: who answers what
+//!
+//! | request | current, no peer | current, peer up | catching, peer up | failed, peer up and complete | otherwise |
+//! |---|---|---|---|---|---|
+//! | READ | local | local; if that fails, the peer, unless it lacks the extent | local if the extent is copied, else the peer | the peer | fails |
+//! | WRITE, DELETE: goes to | local | both | both | the peer | nobody |
+//! | WRITE: is acknowledged after | local, the mark, the counter | fullsync: both. memsync: local, and "received". async: local | both, whatever the mode | the peer, and the mark [`Inconsistent`](crate::Consistency::Inconsistent) | fails |
+//! | FLUSH | local | both, of which local must succeed | both, of which the peer must succeed | the peer | fails |
+//!
+//! "Otherwise" is: no complete copy can be reached. Requests fail then, with `EIO`; no request
+//! is answered from stale data, and none waits without limit.
+//!
+//! # The state table: inputs
+//!
+//! | input | idle | running | stopping | stopped |
+//! |---|---|---|---|---|
+//! | `Start` | connect; running | - | - | - |
+//! | `Request` | `ENXIO` | taken over; `EAGAIN` if [full](Primary::is_full), `EINVAL` if out of range | `ENXIO` | `ENXIO` |
+//! | `Disk` | - | goes on with what it was for | counted; the last one: stopped | - |
+//! | `Identify` | - | connecting: answer, when it is on disk | - | - |
+//! | `Session` | `Disconnect` | connecting: opening; else `Disconnect` | `Disconnect` | `Disconnect` |
+//! | `ConnectFailed` | - | connecting: waiting | - | - |
+//! | `Frame`, `Invalid`, `Closed` | - | up: reply taken, or waiting; opening: waiting | - | - |
+//! | `Attach` | - | failed: current or catching; else refused | - | - |
+//! | `Configure` | from now on | the same | the same | the same |
+//! | `Timeout` | - | whatever is due | - | - |
+//! | `Stop` | stopped | everything pending fails with `ENXIO`; stopping | - | - |
+//!
+//! # Order: what must be on disk before what
+//!
+//! - **The mark of an extent before a write to it**, on either side: after a crash nobody knows
+//!   which of the two has it. That holds for a second write, too, that finds its extent marked
+//!   by a map still on its way (HAST §4.6).
+//! - **The mark before the acknowledgement** of a write that either side lacks: it is the same
+//!   mark, which stays. In the original four kinds of writes lose it (HAST §14.51).
+//! - **The counter before the first acknowledgement** of a write that the peer lacks, after each
+//!   start and each disconnection: otherwise two nodes that both wrote alone look alike
+//!   (HAST §5.5, hole 1).
+//! - **The merged map before the session**: the secondary forgets its own at the first request.
+//! - **The mark "inconsistent" before the first block is copied to this node, and before the first
+//!   acknowledgement that only the peer's disk can honour**: after a crash the local data look
+//!   healthy. It goes when data, map and counters are on disk, in this order.
+//! - **A flush on both nodes before an extent's mark goes**: a power failure undoes what was only
+//!   in a write cache. The same flush ends a synchronisation.
+//! - **Nothing is written while a session opens**: the secondary has decided by the counters that
+//!   it was sent. If they have changed since, it is asked again.
+//!
+//! # Ranges
+//!
+//! A write waits for an earlier one that overlaps until that is on the local disk; on the
+//! connection the two keep their order. A step of the synchronisation and a write that overlap
+//! exclude each other. Nothing else waits for anything.
+
+#![warn(clippy::wildcard_enum_match_arm)]
+
+mod copying;
+mod flushes;
+mod local;
+mod peer;
+mod reads;
+mod stop;
+mod writes;
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::num::NonZeroU64;
+use core::ops::Add;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use self::copying::Copying;
+use self::flushes::Flush;
+use self::local::Local;
+use self::peer::{Asked, Peer};
+use self::reads::Read;
+use self::writes::Write;
+use crate::activemap::{ActiveMap, MapTooShort};
+use crate::conf::RequestSize;
+use crate::consistency::Consistency;
+use crate::decision::{AnswerError, PrimaryCounters};
+use crate::disk::{DiskOperation, OperationId};
+use crate::frame::{Frame, FrameError};
+use crate::handshake::{Failure, Identity, Session};
+use crate::layout::KeepDirty;
+use crate::message::{MessageError, Request};
+use crate::metadata::Metadata;
+use crate::payload::PayloadError;
+use crate::range::Range;
+use crate::types::{Errno, Length, Offset, Replication, ResourceId, SectorSize, Sequence, Version};
+
+/// What an operator chooses.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "these can be chosen")]
+pub struct Config {
+    /// When a write is acknowledged.
+    pub replication: Replication,
+    /// The sectors of the provider.
+    pub sector: SectorSize,
+    /// The most octets of data in a request to the peer; larger ones are split.
+    pub request_size: RequestSize,
+    /// After how much silence the peer is taken for dead. Half of it without a sign of life, it
+    /// is asked for one, by a READ of a sector: it never answers a keepalive.
+    pub timeout: Duration,
+    /// After how long without a request a keepalive is sent. A real secondary waits 20 s.
+    pub keepalive: Duration,
+    /// How long to wait between attempts to connect.
+    pub reconnect: Duration,
+    /// How long requests wait at the start for the first attempt to end: whoever served them at
+    /// once might serve stale data, or write against a peer that has newer ones.
+    pub first_contact: Duration,
+    /// How many device requests may be pending.
+    pub max_requests: usize,
+    /// How many octets of data they may hold together; one request is always accepted.
+    pub max_octets: usize,
+    /// How many steps of the synchronisation may be on their way.
+    pub copy_window: usize,
+    /// The same while device requests are pending.
+    pub copy_window_busy: usize,
+    /// How many octets are copied in a second; `None`: as many as possible.
+    pub copy_rate: Option<NonZeroU64>,
+    /// After how long a synchronisation of which steps have failed is tried again.
+    pub copy_retry: Duration,
+    /// How long a mark that is not needed any more may stay on disk.
+    pub map_delay: Duration,
+    /// Whether there is a peer at all.
+    pub partner: Partner,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            replication: Replication::Fullsync,
+            sector: SectorSize::DEFAULT,
+            request_size: RequestSize::DEFAULT,
+            timeout: Duration::from_secs(20),
+            keepalive: Duration::from_secs(10),
+            reconnect: Duration::from_secs(10),
+            first_contact: Duration::from_secs(2),
+            max_requests: 256,
+            max_octets: 32 << 20,
+            copy_window: 32,
+            copy_window_busy: 4,
+            copy_rate: None,
+            copy_retry: Duration::from_secs(10),
+            map_delay: Duration::from_secs(1),
+            partner: Partner::Configured,
+        }
+    }
+}
+
+/// Whether a resource has a peer (`remote none`).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "it has one or it has none")]
+pub enum Partner {
+    /// It has one.
+    Configured,
+    /// It has none.
+    None,
+}
+
+/// What is on a provider.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "a provider has these")]
+pub struct Provider {
+    /// The metadata block.
+    pub metadata: Metadata,
+    /// The activemap: all that is reserved for it.
+    pub map: Bytes,
+    /// The mark. With [`Consistency::Inconsistent`] everything is copied from the peer.
+    pub consistency: Consistency,
+}
+
+/// The driver's number for a device request.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[expect(clippy::exhaustive_structs, reason = "a number")]
+pub struct RequestId(pub u64);
+
+/// The machine's number for a session or an attempt at one, which it never uses twice. What
+/// comes with an old one is ignored.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct SessionId(u64);
+
+/// What the user of the device wants. Offsets count from the start of the data.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "a device has these four")]
+pub enum DeviceRequest {
+    /// Read.
+    Read {
+        /// Where.
+        offset: Offset,
+        /// How much.
+        length: Length,
+    },
+    /// Write.
+    Write {
+        /// Where.
+        offset: Offset,
+        /// What.
+        data: Bytes,
+    },
+    /// Forget.
+    Delete {
+        /// Where.
+        offset: Offset,
+        /// How much.
+        length: Length,
+    },
+    /// Make durable whatever was acknowledged before.
+    Flush,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "the state table covers each")]
+pub enum Input {
+    /// The deadline of `poll_timeout` has come.
+    Timeout,
+    /// The role is primary from now on.
+    Start,
+    /// The device is used.
+    Request(RequestId, DeviceRequest),
+    /// A disk operation has ended: with the data of a READ, or with no octets.
+    Disk(OperationId, Result<Bytes, Errno>),
+    /// The handshake needs the identity; this random one is taken if there is none yet.
+    Identify(SessionId, ResourceId),
+    /// The handshake has succeeded.
+    Session(SessionId, Session),
+    /// It has failed.
+    ConnectFailed(SessionId, Failure),
+    /// A frame was received on the second connection.
+    Frame(SessionId, Frame),
+    /// What was received there is no frame.
+    Invalid(SessionId, FrameError),
+    /// A connection has ended.
+    Closed(SessionId),
+    /// The local disk works again, or has been replaced, and this is on it. No operation given
+    /// out before is on its way any more.
+    Attach(Provider),
+    /// The operator has changed these.
+    Configure(Config),
+    /// The role is to change.
+    Stop,
+}
+
+/// Something the driver must do.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a driver that ignored one would be wrong"
+)]
+pub enum Output {
+    /// Do this, and report by [`Input::Disk`].
+    Disk(OperationId, DiskOperation),
+    /// Run a [`PrimaryHandshake`](crate::PrimaryHandshake) with this version in its first header,
+    /// and report by [`Input::Session`] or [`Input::ConnectFailed`].
+    Connect(SessionId, Version),
+    /// The answer to [`Input::Identify`].
+    Identity(SessionId, Identity),
+    /// Send this on the first connection. Data are neither compressed nor checksummed yet: see
+    /// [`Request::sealed`].
+    Send(SessionId, Request),
+    /// Close both connections, or give up the attempt.
+    Disconnect(SessionId),
+    /// The device's request has been done, with the data of a READ in order, or it has failed.
+    Completed(RequestId, Result<Vec<Bytes>, Errno>),
+    /// Tell the operator.
+    Event(Event),
+    /// No disk operation is on its way any more, and nothing comes out after this.
+    Stopped,
+}
+
+/// What an operator may want to know.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A session has begun ("connect").
+    Connected(Version),
+    /// It has ended ("disconnect").
+    Disconnected(Loss),
+    /// An attempt has failed.
+    ConnectFailed(Failure),
+    /// An attempt was given up: this node wrote alone while it was made, or the answer
+    /// contradicts itself. The next is made at once, or after the usual time.
+    GivenUp(Option<AnswerError>),
+    /// So many extents are to be copied ("syncstart").
+    CopyStarted {
+        /// Extents.
+        extents: u32,
+        /// Whether to this node.
+        from_peer: bool,
+    },
+    /// The nodes agree ("syncdone"; also if there was nothing to copy).
+    CopyDone,
+    /// The connection was lost before that ("syncintr").
+    CopyInterrupted {
+        /// Extents that still differ.
+        extents: u32,
+    },
+    /// Steps have failed; their extents stay marked, and are tried again.
+    CopyFailed {
+        /// Extents that still differ.
+        extents: u32,
+    },
+    /// The local disk has failed a READ; the peer was asked if it can be.
+    LocalReadFailed(Errno),
+    /// The local disk has failed, and is not used any more.
+    LocalFailed {
+        /// How.
+        error: Errno,
+        /// Whether the peer has everything, so that the service goes on.
+        complete: bool,
+    },
+    /// The local disk is used again.
+    Attached {
+        /// Whether everything is copied to it.
+        from_peer: bool,
+    },
+    /// What was to be attached does not fit, or nothing had failed.
+    AttachRefused,
+    /// The peer has failed a request.
+    PeerError(Errno),
+    /// The mark is kept.
+    Consistency(Consistency),
+}
+
+/// Why a session has ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Loss {
+    /// A connection has ended.
+    #[error("connection closed")]
+    Closed,
+    /// The peer was silent for too long.
+    #[error("peer silent for too long")]
+    Silent,
+    /// What was received is no frame.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// What was received is no reply.
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    /// The data of a READ are not what was asked for.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// A reply to nothing that was asked, or of the wrong kind.
+    #[error("unexpected reply to {sequence:?}")]
+    Unexpected {
+        /// Its number.
+        sequence: Option<Sequence>,
+    },
+    /// It was stopped.
+    #[error("stopped")]
+    Stopped,
+    /// The mark cannot be kept, or the map not be written.
+    #[error("local disk failed")]
+    Local,
+}
+
+/// What was counted since the start (HAST §9.5).
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// READs taken over.
+    pub reads: u64,
+    /// WRITEs taken over.
+    pub writes: u64,
+    /// DELETEs taken over.
+    pub deletes: u64,
+    /// FLUSHes taken over.
+    pub flushes: u64,
+    /// Writes of the map.
+    pub map_writes: u64,
+    /// READs that the local disk has failed.
+    pub read_errors: u64,
+    /// WRITEs that it has failed.
+    pub write_errors: u64,
+    /// DELETEs that it has failed.
+    pub delete_errors: u64,
+    /// FLUSHes that it has failed.
+    pub flush_errors: u64,
+    /// Octets copied by the synchronisation.
+    pub copied: u64,
+}
+
+/// How the local copy stands.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "the state table covers each")]
+pub enum LocalCopy {
+    /// It has everything.
+    Current,
+    /// The peer has everything; extents that differ are stale here.
+    Catching,
+    /// The disk is not used.
+    Failed {
+        /// Whether the peer has everything.
+        complete: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    Idle,
+    Running,
+    Stopping,
+    Stopped,
+}
+
+/// What a disk operation is for. The numbers are those of the machine's own requests.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Purpose {
+    Write(u64),
+    Read(u64),
+    Flush(u64),
+    CopyRead(u64),
+    CopyWrite(u64),
+    Map,
+    Metadata(u64),
+    Mark(Consistency),
+}
+
+/// How one of the two sides stands with a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Part {
+    /// It is not asked.
+    Absent,
+    Pending,
+    Done,
+    Failed,
+}
+
+/// A primary. See the [module's documentation](self).
+///
+/// Call [`poll_output`](Self::poll_output) until it returns `None` after every
+/// [`handle`](Self::handle), and [`handle_timeout`](Self::handle_timeout) no later than
+/// [`poll_timeout`](Self::poll_timeout) says.
+///
+/// ```
+/// use std::time::Duration;
+/// use bytes::Bytes;
+/// use hast_proto::primary::{
+///     Config, DeviceRequest, Input, Output, Partner, Primary, Provider, RequestId,
+/// };
+/// use hast_proto::{
+///     Consistency, DiskOperation, ExtentSize, KeepDirty, Layout, Length, Metadata, Offset,
+///     ResourceName, SectorSize,
+/// };
+///
+/// let media = Length::new(1 << 30);
+/// let layout = Layout::create(media, ExtentSize::DEFAULT, SectorSize::DEFAULT)?;
+/// let provider = Provider {
+///     metadata: Metadata::create(ResourceName::new("shared")?, layout, KeepDirty::DEFAULT),
+///     map: Bytes::from(vec![0; 512]),
+///     consistency: Consistency::Consistent,
+/// };
+/// // No peer, so that a write needs the map and the counter before it is acknowledged.
+/// let config = Config { partner: Partner::None, ..Config::default() };
+/// let mut primary = Primary::<Duration>::new(config, provider)?;
+/// primary.handle(Duration::ZERO, Input::Start);
+/// let (offset, data) = (Offset::new(0), Bytes::from_static(&[7; 512]));
+/// let write = DeviceRequest::Write { offset, data };
+/// primary.handle(Duration::ZERO, Input::Request(RequestId(1), write));
+/// let mut order = Vec::new();
+/// while let Some(output) = primary.poll_output() {
+///     match output {
+///         Output::Disk(id, operation) => {
+///             order.push(match operation {
+///                 DiskOperation::StoreMap { .. } => "map",
+///                 DiskOperation::Write { .. } => "data",
+///                 DiskOperation::StoreMetadata(_) => "counter",
+///                 other => unreachable!("{other:?}"),
+///             });
+///             primary.handle(Duration::ZERO, Input::Disk(id, Ok(Bytes::new())));
+///         }
+///         Output::Completed(RequestId(1), Ok(_)) => order.push("acknowledged"),
+///         other => println!("{other:?}"),
+///     }
+/// }
+/// assert_eq!(order, ["map", "data", "counter", "acknowledged"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Primary<T> {
+    config: Config,
+    state: State,
+    copy: LocalCopy,
+    local: Local<T>,
+    map: ActiveMap,
+    counters: PrimaryCounters,
+    peer: Peer<T>,
+    /// Whether requests wait for the first attempt, and until when at the latest.
+    held_until: Option<T>,
+    writes: BTreeMap<u64, Write>,
+    /// Those of them that nobody was asked yet.
+    unissued: BTreeSet<u64>,
+    reads: BTreeMap<u64, Read>,
+    flushes: BTreeMap<u64, Flush>,
+    octets: usize,
+    copying: Copying<T>,
+    operations: BTreeMap<OperationId, Purpose>,
+    asked: BTreeMap<Sequence, Asked>,
+    next_operation: OperationId,
+    next_key: u64,
+    next_sequence: Sequence,
+    next_session: u64,
+    now: Option<T>,
+    outputs: VecDeque<Output>,
+    stats: Stats,
+}
+
+impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
+    /// Makes a primary of what is on its provider; it waits for [`Input::Start`].
+    ///
+    /// # Errors
+    ///
+    /// [`MapTooShort`] if not every extent has a bit.
+    pub fn new(config: Config, provider: Provider) -> Result<Self, MapTooShort> {
+        let Provider {
+            metadata,
+            map,
+            consistency,
+        } = provider;
+        let active = load_map(&metadata, &map, consistency)?;
+        Ok(Self {
+            config,
+            state: State::Idle,
+            copy: match consistency {
+                Consistency::Consistent => LocalCopy::Current,
+                Consistency::Inconsistent => LocalCopy::Catching,
+            },
+            counters: PrimaryCounters::new(metadata.counters),
+            local: Local::new(metadata, &map, consistency),
+            map: active,
+            peer: Peer::new(),
+            held_until: None,
+            writes: BTreeMap::new(),
+            unissued: BTreeSet::new(),
+            reads: BTreeMap::new(),
+            flushes: BTreeMap::new(),
+            octets: 0,
+            copying: Copying::new(),
+            operations: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            next_operation: OperationId::FIRST,
+            next_key: 0,
+            // HAST §15.5: a request of the device never has number 1.
+            next_sequence: Sequence::SYNCHRONISATION.next(),
+            next_session: 0,
+            now: None,
+            outputs: VecDeque::new(),
+            stats: Stats::default(),
+        })
+    }
+
+    /// Takes note of something that happened at `now`.
+    pub fn handle(&mut self, now: T, input: Input) {
+        let now = self.now.map_or(now, |last| last.max(now));
+        self.now = Some(now);
+        match (self.state, input) {
+            (State::Idle, Input::Start) => {
+                self.state = State::Running;
+                if self.config.partner == Partner::Configured {
+                    self.held_until = Some(now + self.config.first_contact);
+                    self.connect(now);
+                }
+            }
+            (_, Input::Configure(config)) => self.config = config,
+            (State::Running, Input::Request(id, request)) => self.on_request(id, request),
+            (_, Input::Request(id, _)) => self.complete(id, Err(Errno::ENXIO)),
+            (State::Running | State::Stopping, Input::Disk(id, result)) => {
+                if let Some(purpose) = self.operations.remove(&id) {
+                    self.on_disk(now, purpose, result);
+                }
+            }
+            (State::Running, Input::Identify(id, fresh)) => self.on_identify(id, fresh),
+            (State::Running, Input::Session(id, session)) => self.on_session(id, session),
+            (_, Input::Session(id, _)) => self.outputs.push_back(Output::Disconnect(id)),
+            (State::Running, Input::ConnectFailed(id, failure)) => {
+                self.on_connect_failed(now, id, failure);
+            }
+            (State::Running, Input::Frame(id, frame)) => self.on_frame(now, id, &frame),
+            (State::Running, Input::Invalid(id, error)) => self.on_loss(now, id, error.into()),
+            (State::Running, Input::Closed(id)) => self.on_loss(now, id, Loss::Closed),
+            (State::Running, Input::Attach(provider)) => self.on_attach(provider),
+            (State::Running, Input::Timeout) => self.on_timeout(now),
+            (State::Idle | State::Running, Input::Stop) => self.on_stop(now),
+            (State::Running, Input::Start)
+            | (State::Stopping | State::Stopped, Input::Start | Input::Stop)
+            | (State::Idle | State::Stopped, Input::Disk(..))
+            | (
+                State::Idle | State::Stopping | State::Stopped,
+                Input::Timeout
+                | Input::Identify(..)
+                | Input::ConnectFailed(..)
+                | Input::Frame(..)
+                | Input::Invalid(..)
+                | Input::Closed(_)
+                | Input::Attach(_),
+            ) => {}
+        }
+        match self.state {
+            State::Running => self.pump(now),
+            State::Stopping => self.stop_if_idle(),
+            State::Idle | State::Stopped => {}
+        }
+    }
+
+    /// As [`handle`](Self::handle) with [`Input::Timeout`].
+    pub fn handle_timeout(&mut self, now: T) {
+        self.handle(now, Input::Timeout);
+    }
+
+    /// Returns the next thing to do, or `None` if nothing is left.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout) at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<T> {
+        if self.state != State::Running {
+            return None;
+        }
+        [
+            self.peer.deadline(&self.config),
+            self.held_until,
+            self.local.store_map_at,
+            self.copying.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Whether no further device request is taken before one is completed.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let flushes = self.flushes.values().filter(|it| it.request.is_some());
+        let pending = self.writes.len() + self.reads.len() + flushes.count();
+        pending >= self.config.max_requests.max(1) || self.octets >= self.config.max_octets.max(1)
+    }
+
+    /// Returns how the local copy stands.
+    #[must_use]
+    pub const fn copy(&self) -> LocalCopy {
+        self.copy
+    }
+
+    /// Whether a session is up: "complete" in `hastctl status`.
+    #[must_use]
+    pub const fn is_connected(&self) -> bool {
+        self.peer.is_up()
+    }
+
+    /// Returns the map of extents, for what `hastctl list` shows.
+    #[must_use]
+    pub const fn map(&self) -> &ActiveMap {
+        &self.map
+    }
+
+    /// Returns the metadata block, with all changes, whether they are on disk or not.
+    #[must_use]
+    pub const fn metadata(&self) -> &Metadata {
+        &self.local.metadata
+    }
+
+    /// Returns what was counted.
+    #[must_use]
+    pub const fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    fn on_request(&mut self, id: RequestId, request: DeviceRequest) {
+        if self.is_full() {
+            self.complete(id, Err(Errno::EAGAIN));
+            return;
+        }
+        let range = match &request {
+            DeviceRequest::Read { offset, length } | DeviceRequest::Delete { offset, length } => {
+                Some(Range::new(*offset, *length))
+            }
+            DeviceRequest::Write { offset, data } => Some(Range::new(*offset, Length::of(data))),
+            DeviceRequest::Flush => None,
+        };
+        if range.is_some_and(|range| !self.is_valid(range)) {
+            self.complete(id, Err(Errno::EINVAL));
+            return;
+        }
+        match (request, range) {
+            (DeviceRequest::Read { .. }, Some(range)) => self.on_read(id, range),
+            (DeviceRequest::Write { data, .. }, Some(range)) => {
+                self.on_write(id, range, Some(data));
+            }
+            (DeviceRequest::Delete { .. }, Some(range)) => self.on_write(id, range, None),
+            (_, _) => self.on_flush(Some(id)),
+        }
+    }
+
+    fn is_valid(&self, range: Range) -> bool {
+        let sector = self.config.sector;
+        self.map.touched(range.offset, range.length).is_ok()
+            && sector.divides(range.offset.get())
+            && sector.divides(range.length.get())
+    }
+
+    fn on_disk(&mut self, now: T, purpose: Purpose, result: Result<Bytes, Errno>) {
+        if self.state == State::Stopping {
+            return;
+        }
+        match purpose {
+            Purpose::Write(key) => self.on_local_write(now, key, result),
+            Purpose::Read(key) => self.on_local_read(key, result),
+            Purpose::Flush(key) => self.on_local_flush(now, key, result),
+            Purpose::CopyRead(key) => self.on_copy_read(key, result),
+            Purpose::CopyWrite(key) => self.on_local_copy_written(now, key, result),
+            Purpose::Map => self.on_map_stored(now, result),
+            Purpose::Metadata(version) => self.on_metadata_stored(now, version, result),
+            Purpose::Mark(mark) => self.on_mark_stored(now, mark, result),
+        }
+    }
+
+    fn on_timeout(&mut self, now: T) {
+        let due = |deadline: Option<T>| deadline.is_some_and(|deadline| deadline <= now);
+        if due(self.held_until) {
+            self.release();
+        }
+        if due(self.local.store_map_at) {
+            self.local.store_map_at = None;
+            self.local.map_is_due = true;
+        }
+        self.on_peer_timeout(now);
+    }
+
+    /// Does whatever can be done by now.
+    fn pump(&mut self, now: T) {
+        self.advance_opening(now);
+        self.issue_writes();
+        self.advance_copying(now);
+        self.flush_if_many();
+        self.store_map(now);
+    }
+
+    /// Lets go the requests that waited for the first attempt.
+    fn release(&mut self) {
+        if self.held_until.take().is_some() {
+            self.route_held_reads();
+        }
+    }
+
+    fn complete(&mut self, id: RequestId, result: Result<Vec<Bytes>, Errno>) {
+        self.outputs.push_back(Output::Completed(id, result));
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn key(&mut self) -> u64 {
+        let key = self.next_key;
+        self.next_key = self.next_key.wrapping_add(1);
+        key
+    }
+
+    /// Gives a disk operation out.
+    fn operate(&mut self, purpose: Purpose, operation: DiskOperation) {
+        let id = self.next_operation.take();
+        self.operations.insert(id, purpose);
+        self.outputs.push_back(Output::Disk(id, operation));
+    }
+
+    /// Whether the local disk is used at all.
+    const fn has_disk(&self) -> bool {
+        matches!(self.copy, LocalCopy::Current | LocalCopy::Catching)
+    }
+
+    const fn keep_dirty(&self) -> KeepDirty {
+        keep_dirty(&self.local.metadata)
+    }
+}
+
+/// What the block says of recently written extents, or the default where it says nonsense.
+const fn keep_dirty(metadata: &Metadata) -> KeepDirty {
+    match KeepDirty::from_stored(metadata.keep_dirty) {
+        Ok(keep) => keep,
+        Err(_) => KeepDirty::DEFAULT,
+    }
+}
+
+/// Makes the map of what is on disk; of data that are a mixture everything is to be copied.
+fn load_map(
+    metadata: &Metadata,
+    map: &[u8],
+    consistency: Consistency,
+) -> Result<ActiveMap, MapTooShort> {
+    let (layout, keep) = (metadata.layout, keep_dirty(metadata));
+    let mut active = ActiveMap::from_disk(layout, keep, map)?;
+    if consistency == Consistency::Inconsistent {
+        active.merge(&alloc::vec![0xff; map.len()])?;
+    }
+    Ok(active)
+}
