@@ -676,6 +676,17 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         self.peer.is_up()
     }
 
+    /// Whether the two nodes agree, and both know it, so that either may be promoted: "in sync"
+    /// beyond what "complete" says (HAST §7.4).
+    #[must_use]
+    pub fn is_in_sync(&self) -> bool {
+        self.copy == LocalCopy::Current
+            && self.peer.is_up()
+            && self.copying.is_agreed()
+            && self.map.to_copy() == 0
+            && self.local.has_stored_all()
+    }
+
     /// Returns the map of extents, for what `hastctl list` shows.
     #[must_use]
     pub const fn map(&self) -> &ActiveMap {

@@ -79,7 +79,6 @@ fn nothing_acknowledged_is_lost_whatever_fails() {
         "copy from the peer",
         "copy interrupted",
         "copy to the peer",
-        "counters changed during the handshake",
         "failover",
         "local failed, peer complete",
         "local failed, peer incomplete",

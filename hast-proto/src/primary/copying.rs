@@ -71,6 +71,11 @@ impl<T: Copy> Copying<T> {
         }
     }
 
+    /// Whether the secondary was told last that the nodes agree.
+    pub(super) fn is_agreed(&self) -> bool {
+        self.told == Some(Progress::Agreed)
+    }
+
     /// Whether a step on its way overlaps.
     pub(super) fn overlaps(&self, range: Range) -> bool {
         self.steps.values().any(|step| step.range.overlaps(range))

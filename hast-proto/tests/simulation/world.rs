@@ -498,7 +498,7 @@ impl World {
                     panic!("sent without a session");
                 };
                 assert_eq!(session, id, "sent on an old session");
-                let mut sealer = Sealer::new(Compression::Hole, Checksum::Crc32);
+                let mut sealer = Sealer::new(Compression::Hole, Checksum::None);
                 let segments = request
                     .sealed(&mut sealer)
                     .encode(Version::V2, &mut Encoder::new());
@@ -694,7 +694,7 @@ impl World {
                 self.operate(node, Owner::Session(id), operation);
             }
             secondary::Output::Reply(reply) => {
-                let mut sealer = Sealer::new(Compression::Lzf, Checksum::Crc32);
+                let mut sealer = Sealer::new(Compression::None, Checksum::None);
                 let segments = reply
                     .sealed(&mut sealer)
                     .encode(Version::V2, &mut Encoder::new());
@@ -934,12 +934,9 @@ impl World {
             && self.is_linked(node)
             && other.disk.mark == Consistency::Consistent
             && self.nodes[node].primary.as_ref().is_some_and(|primary| {
-                primary.is_connected()
-                    && matches!(
-                        primary.copy(),
-                        LocalCopy::Current | LocalCopy::Failed { complete: true }
-                    )
-                    && primary.map().to_copy() == 0
+                primary.is_in_sync()
+                    || (primary.is_connected()
+                        && primary.copy() == LocalCopy::Failed { complete: true })
             })
     }
 
@@ -992,6 +989,13 @@ impl World {
                 self.seen.note("network cut");
             }
             2 | 3 if self.nodes[other].alive => {
+                // A cache that is lost beside a disk that is lost would be two failures.
+                let copy = self.nodes[node].primary.as_ref().unwrap().copy();
+                if fault == 3
+                    && (copy != LocalCopy::Current || self.nodes[node].disk.fail_writes > 0)
+                {
+                    return;
+                }
                 self.crash(other, fault == 3);
                 let [a, b] = &self.nodes;
                 if a.disk.is_idle() && b.disk.is_idle() {
@@ -1037,7 +1041,7 @@ impl World {
                     self.after(delay, Happening::Restart { node, role });
                 }
             }
-            6 => self.nodes[node].disk.fail_writes = 1,
+            6 if self.is_in_sync(node) => self.nodes[node].disk.fail_writes = 1,
             7 => self.nodes[other].disk.fail_writes = 1,
             8 => self.nodes[node].disk.fail_reads = 1,
             9 | 10 => {
