@@ -28,7 +28,7 @@
 //! |---|---|---|---|---|---|
 //! | READ | local | local; if that fails, the peer, unless it lacks the extent | local if the extent is copied, else the peer | the peer | fails |
 //! | WRITE, DELETE: goes to | local | both | both | the peer | nobody |
-//! | WRITE: is acknowledged after | local, the mark, the counter | fullsync: both. memsync: local, and "received". async: local | both, whatever the mode | the peer, and the mark [`Inconsistent`](crate::Consistency::Inconsistent) | fails |
+//! | WRITE: is acknowledged after | local, the mark, the counter | fullsync: both. memsync: local, and "received". async: local | both, whatever the mode | the peer, and the mark [`Incomplete`](crate::Consistency::Incomplete) | fails |
 //! | FLUSH | local | both, of which local must succeed | both, of which the peer must succeed | the peer | fails |
 //!
 //! "Otherwise" is: no complete copy can be reached. Requests fail then, with `EIO`; no request
@@ -61,8 +61,8 @@
 //!   start and each disconnection: otherwise two nodes that both wrote alone look alike
 //!   (HAST §5.5, hole 1).
 //! - **The merged map before the session**: the secondary forgets its own at the first request.
-//! - **The mark "inconsistent" before the first block is copied to this node, and before the first
-//!   acknowledgement that only the peer's disk can honour**: after a crash the local data look
+//! - **The mark before the first block is copied to this node ("inconsistent"), and before the first
+//!   acknowledgement that only the peer's disk can honour ("incomplete")**: after a crash the local data look
 //!   healthy. It goes when data, map and counters are on disk, in this order.
 //! - **A flush on both nodes before an extent's mark goes**: a power failure undoes what was only
 //!   in a write cache. The same flush ends a synchronisation.
@@ -191,7 +191,8 @@ pub struct Provider {
     pub metadata: Metadata,
     /// The activemap: all that is reserved for it.
     pub map: Bytes,
-    /// The mark. With [`Consistency::Inconsistent`] everything is copied from the peer.
+    /// The mark. Unless it is [`Consistency::Consistent`], everything is copied
+    /// from the peer: as long as that has not been asked, nobody knows what is missing here.
     pub consistency: Consistency,
 }
 
@@ -550,7 +551,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             state: State::Idle,
             copy: match consistency {
                 Consistency::Consistent => LocalCopy::Current,
-                Consistency::Inconsistent => LocalCopy::Catching,
+                Consistency::Inconsistent | Consistency::Incomplete => LocalCopy::Catching,
             },
             counters: PrimaryCounters::new(metadata.counters),
             local: Local::new(metadata, &map, consistency),
@@ -829,7 +830,7 @@ fn load_map(
 ) -> Result<ActiveMap, MapTooShort> {
     let (layout, keep) = (metadata.layout, keep_dirty(metadata));
     let mut active = ActiveMap::from_disk(layout, keep, map)?;
-    if consistency == Consistency::Inconsistent {
+    if consistency != Consistency::Consistent {
         active.merge(&alloc::vec![0xff; map.len()])?;
     }
     Ok(active)

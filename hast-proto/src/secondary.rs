@@ -333,7 +333,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Secondary<T> {
                 self.state = State::Open;
                 self.silent_at = Some(now + self.config.timeout);
                 // A real primary that has nothing to copy sends nothing of the kind.
-                if self.mark.wanted == Consistency::Inconsistent
+                if self.mark.wanted != Consistency::Consistent
                     && self.config.source == SyncSource::Primary
                 {
                     self.settled_at = self.config.settle.map(|settle| now + settle);
@@ -601,7 +601,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Secondary<T> {
             ..
         } = self.mark;
         let marked = wanted == Consistency::Consistent
-            || (stored == Consistency::Inconsistent && storing.is_none());
+            || (stored != Consistency::Consistent && storing.is_none());
         let outputs = &mut self.outputs;
         self.queue.start(marked, |id, operation| {
             outputs.push_back(Output::Disk(id, operation));

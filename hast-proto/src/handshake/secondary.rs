@@ -369,7 +369,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> SecondaryHandshake<T> {
             }
         };
         // HAST §5.5, hole 2: a mixture of old and new data is no source for anybody.
-        if synchronise.source == SyncSource::Secondary && consistency == Consistency::Inconsistent {
+        if synchronise.source == SyncSource::Secondary && consistency != Consistency::Consistent {
             let text = Refusal::Other("Data are inconsistent.".into());
             self.refuse_second(completing, Some(standing), text);
             return;
@@ -378,7 +378,12 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> SecondaryHandshake<T> {
             standing,
             virgin: synchronise.virgin == decision::Virgin::Yes,
             source: synchronise.source,
-            map: choose_map(synchronise.map, map),
+            map: match consistency {
+                Consistency::Consistent | Consistency::Inconsistent => {
+                    choose_map(synchronise.map, map)
+                }
+                Consistency::Incomplete => choose_map(MapChoice::Full, map),
+            },
         });
         let decided = Decided {
             synchronise,

@@ -359,7 +359,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         if !self.local.has_stored_all() {
             return;
         }
-        if self.local.mark_wanted() == Consistency::Inconsistent {
+        if self.local.mark_wanted() != Consistency::Consistent {
             self.want_mark(Consistency::Consistent);
         }
         if self.local.mark_is_stored() {

@@ -65,9 +65,9 @@ impl<T> Local<T> {
         self.has_stored(self.version)
     }
 
-    /// Whether the mark "inconsistent" is on disk and stays there.
+    /// Whether it is on disk, and stays there, that this disk has missed writes.
     pub(super) fn is_marked(&self) -> bool {
-        self.mark_wanted == Consistency::Inconsistent && self.mark_is_stored()
+        self.mark_wanted == Consistency::Incomplete && self.mark_is_stored()
     }
 
     pub(super) const fn mark_wanted(&self) -> Consistency {
@@ -219,7 +219,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         if complete {
             // Else a restart would take the stale disk for current: the peer, which was
             // never alone, counts nothing.
-            self.want_mark(Consistency::Inconsistent);
+            self.want_mark(Consistency::Incomplete);
         }
         self.advance_all_writes();
     }
@@ -232,7 +232,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             return;
         };
         let consistency = match complete {
-            true => Consistency::Inconsistent,
+            true => Consistency::Incomplete,
             false => Consistency::Consistent,
         };
         let loaded = load_map(&provider.metadata, &provider.map, consistency);
@@ -268,7 +268,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         });
         self.store_metadata();
         if complete {
-            self.want_mark(Consistency::Inconsistent);
+            self.want_mark(Consistency::Incomplete);
         }
         self.begin_copying();
         self.advance_all_writes();

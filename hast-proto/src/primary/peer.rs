@@ -338,7 +338,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
                 debug_assert!(merged.is_ok(), "{merged:?}");
             }
             self.local.map_is_due = true;
-            if self.copy == LocalCopy::Catching {
+            if self.copy == LocalCopy::Catching
+                && self.local.mark_wanted() == Consistency::Consistent
+            {
                 self.want_mark(Consistency::Inconsistent);
             }
         }

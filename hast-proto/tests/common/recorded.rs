@@ -59,6 +59,15 @@ impl Session {
             .collect()
     }
 
+    /// Whether a connection is a second one.
+    pub(crate) fn has_token(&self, connection: u64) -> bool {
+        let octets = self.stream(connection, "c2s");
+        let frames = crate::wire::frames(&[hast_proto::frame::Phase::Opening], &octets);
+        frames
+            .first()
+            .is_some_and(|(frame, _)| frame.list().contains("token"))
+    }
+
     pub(crate) fn operations(&self) -> &[Json] {
         self.json["operations"].as_array().unwrap()
     }

@@ -943,7 +943,7 @@ impl World {
     /// At every crash: where the nodes differ, the map on disk of one of them says so.
     fn check_marks(&mut self, primary: usize) {
         let [a, b] = &self.nodes;
-        if self.nodes[primary].disk.mark == Consistency::Inconsistent {
+        if self.nodes[primary].disk.mark != Consistency::Consistent {
             // All of it is copied then.
             return;
         }
@@ -1047,7 +1047,7 @@ impl World {
             9 | 10 => {
                 let network = self.now >= self.network_down_until;
                 let primary = self.nodes[node].primary.as_ref().unwrap();
-                let marked = self.nodes[other].disk.mark == Consistency::Inconsistent;
+                let marked = self.nodes[other].disk.mark != Consistency::Consistent;
                 let connected = primary.is_connected()
                     && primary.copy() == LocalCopy::Current
                     && self.nodes[other].session.is_some();
