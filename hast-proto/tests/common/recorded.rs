@@ -116,7 +116,15 @@ impl Session {
                 octets[start..].copy_from_slice(&data);
             }
         }
-        Some(Provider { octets })
+        let mut provider = Provider { octets };
+        for write in earlier
+            .iter()
+            .filter(|operation| operation["node"] == node && operation["op"] == "write")
+        {
+            let data = payload(&write["payload"], number(&write["length"]));
+            provider.write(Offset::new(number(&write["offset"])), &data);
+        }
+        Some(provider)
     }
 }
 
