@@ -127,6 +127,21 @@ impl Client {
         for sector in &mut self.may_be[start..start + count] {
             sector.insert(value);
         }
+        // A read that is under way may see it, even if it is overwritten before the read ends.
+        for (_, pending) in self.pending.values_mut() {
+            if let Pending::Read {
+                start: from,
+                may_be,
+                ..
+            } = pending
+            {
+                for (sector, values) in (*from..).zip(may_be) {
+                    if (start..start + count).contains(&sector) {
+                        values.insert(value);
+                    }
+                }
+            }
+        }
         let begun = self.step;
         let id = self.add(
             now,
