@@ -677,7 +677,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         self.peer.is_up()
     }
 
-    /// Whether the two nodes agree, and both know it, so that either may be promoted: "in sync"
+    /// Whether the peer has everything that was acknowledged, and both nodes know it, so that
+    /// either may be promoted: "in sync"
     /// beyond what "complete" says (HAST §7.4).
     #[must_use]
     pub fn is_in_sync(&self) -> bool {
@@ -686,6 +687,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             && self.copying.is_agreed()
             && self.map.to_copy() == 0
             && self.local.has_stored_all()
+            && !self.writes.values().any(Write::is_ahead)
     }
 
     /// Returns the map of extents, for what `hastctl list` shows.

@@ -42,6 +42,11 @@ impl Write {
         self.request
     }
 
+    /// Whether it was acknowledged before the peer had it even in memory.
+    pub(super) fn is_ahead(&self) -> bool {
+        self.is_acknowledged() && self.mode == Replication::Async
+    }
+
     /// Whether it was acknowledged though the peer may not have it.
     pub(super) fn is_acknowledged(&self) -> bool {
         self.answered && self.remote == Part::Pending
