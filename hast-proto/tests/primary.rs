@@ -1114,6 +1114,17 @@ fn what_may_be_in_a_write_cache_is_copied_when_the_peer_is_lost() {
     node.lose();
     assert!(node.machine.map().differs(0));
 
+    // Also what is there, and is not here yet.
+    let mut node = Node::up(config());
+    node.write(0);
+    node.done("map", Ok(()));
+    node.reply(Ok(()));
+    node.lose();
+    node.all_done();
+    node.request(DeviceRequest::Flush);
+    node.all_done();
+    assert!(node.machine.map().differs(0));
+
     let mut node = Node::up(config());
     node.write(0);
     node.all_done();

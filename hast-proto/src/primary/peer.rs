@@ -506,6 +506,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             for asked in asked.into_values() {
                 self.answered(asked, Err(Errno::ENOTCONN));
             }
+            self.forget_remote_writes();
             self.map.peer_lost();
         }
         self.release();

@@ -416,6 +416,17 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         self.copy_later();
     }
 
+    /// The peer is lost, and with it perhaps what was in its write cache: what it has done of
+    /// writes that are not done here counts no more.
+    pub(super) fn forget_remote_writes(&mut self) {
+        for write in self.writes.values_mut() {
+            if write.remote == Part::Done {
+                write.remote = Part::Failed;
+            }
+        }
+        self.advance_all_writes();
+    }
+
     /// Looks at all writes again, after something has changed that all depend on.
     pub(super) fn advance_all_writes(&mut self) {
         let mut after = None;
