@@ -709,6 +709,13 @@ fn the_modes_acknowledge_when_they_say() {
     assert_eq!(node.take(), "1 ok");
     node.reply(Ok(()));
     assert_eq!(node.machine.map().busy(), 0);
+    // There is no "received" for a DELETE.
+    node.take();
+    node.request(delete(512));
+    node.done("delete", Ok(()));
+    assert_eq!(node.take(), "delete 512, > delete 512");
+    node.reply(Ok(()));
+    assert_eq!(node.take(), "2 ok");
 
     let mut node = with(Replication::Async);
     node.done("write", Ok(()));

@@ -172,6 +172,10 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             return;
         }
         self.copying.next_at = None;
+        if self.copy == LocalCopy::Catching && !self.local.is_doubtful() {
+            // Nothing is overwritten before the mark is on disk, which goes on from there.
+            return;
+        }
         // HAST §12.3: device requests come first.
         let busy = !self.writes.is_empty() || !self.reads.is_empty();
         let window = match busy {

@@ -70,6 +70,11 @@ impl<T> Local<T> {
         self.mark_wanted == Consistency::Incomplete && self.mark_is_stored()
     }
 
+    /// Whether it is on disk, and stays there, that the local data are not to be relied on.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.mark_wanted != Consistency::Consistent && self.mark_is_stored()
+    }
+
     pub(super) const fn mark_wanted(&self) -> Consistency {
         self.mark_wanted
     }

@@ -155,9 +155,15 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
     fn issue(&mut self, key: u64) {
         self.local.marking.remove(&key);
         let (memsync, has_disk) = (self.peer.has_memsync(), self.has_disk());
+        let deletes = self
+            .writes
+            .get(&key)
+            .is_some_and(|write| write.data.is_none());
         let mode = match (self.copy, self.config.replication) {
             // HAST §1.3: what a version-1 peer does not know.
             (LocalCopy::Current, Replication::Memsync) if !memsync => Replication::Fullsync,
+            // HAST §3.1: there is no "received" for a DELETE.
+            (LocalCopy::Current, Replication::Memsync) if deletes => Replication::Fullsync,
             (LocalCopy::Current, mode) => mode,
             // Only the peer has everything, so that what it has not written is not there.
             (LocalCopy::Catching | LocalCopy::Failed { .. }, _) => Replication::Fullsync,

@@ -943,7 +943,10 @@ impl World {
     /// At every crash: where the nodes differ, the map on disk of one of them says so.
     fn check_marks(&mut self, primary: usize) {
         let [a, b] = &self.nodes;
-        if self.nodes[primary].disk.mark != Consistency::Consistent {
+        let other = self.nodes[1 - primary].disk.mark;
+        if self.nodes[primary].disk.mark != Consistency::Consistent
+            || other == Consistency::Incomplete
+        {
             // All of it is copied then.
             return;
         }
