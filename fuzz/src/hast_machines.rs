@@ -1,7 +1,7 @@
 //! HAST's machines under any sequence of inputs.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hast_proto::frame::{Decoder, Encoder, Frame, FrameError, Phase, Segments};
@@ -549,7 +549,7 @@ impl World {
         ] {
             attempt.handle(self.now, input);
         }
-        std::iter::from_fn(|| attempt.poll_output())
+        core::iter::from_fn(|| attempt.poll_output())
             .find_map(|output| match output {
                 connecting::Output::Established(session) => Some(session),
                 _ => None,

@@ -9,7 +9,7 @@
 #[path = "common/machine.rs"]
 mod machine;
 
-use std::time::Duration;
+use core::time::Duration;
 
 use bytes::Bytes;
 use hast_proto::decision::{Rule, Virgin};
@@ -139,7 +139,7 @@ mod primary {
         let cell = |state: usize| {
             let mut machine = in_state(state);
             machine.handle(at, input.clone());
-            let words: Vec<_> = std::iter::from_fn(|| machine.poll_output())
+            let words: Vec<_> = core::iter::from_fn(|| machine.poll_output())
                 .map(|output| word(&output))
                 .collect();
             words.join(", ")
@@ -329,7 +329,7 @@ impl Door {
     fn input(&mut self, input: accepting::Input) {
         self.machine.handle(self.now, input);
         self.log
-            .extend(std::iter::from_fn(|| self.machine.poll_output()));
+            .extend(core::iter::from_fn(|| self.machine.poll_output()));
     }
 
     fn opening(&mut self, connection: u64, opening: Opening, access: Access, token: Token) {

@@ -8,8 +8,6 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
     reason = "a test fails by panicking"
 )]
 
@@ -18,8 +16,8 @@ mod recorded;
 #[path = "common/wire.rs"]
 mod wire;
 
+use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hast_proto::frame::{Decoder, Encoder, Frame, Phase, Segments};

@@ -15,7 +15,7 @@ mod recorded;
 #[path = "common/wire.rs"]
 mod wire;
 
-use std::time::Duration;
+use core::time::Duration;
 
 use bytes::BytesMut;
 use hast_proto::decision::Rule;
@@ -284,7 +284,7 @@ fn compare_replies(session: &Session, state: &mut Node<'_>, second: u64, seen: &
         .iter()
         .map(|(frame, _)| Reply::decode(frame).unwrap())
         .collect();
-    let replies: Vec<Reply> = std::mem::take(&mut state.replies)
+    let replies: Vec<Reply> = core::mem::take(&mut state.replies)
         .into_iter()
         .map(|reply| reply.sealed(&mut state.sealer))
         .collect();

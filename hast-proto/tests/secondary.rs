@@ -9,7 +9,7 @@
 #[path = "common/machine.rs"]
 mod machine;
 
-use std::time::Duration;
+use core::time::Duration;
 
 use bytes::Bytes;
 use hast_proto::frame::{Encoder, Frame, FrameError, Phase};
@@ -95,7 +95,7 @@ impl Session {
     }
 
     fn take(&mut self) -> String {
-        std::mem::take(&mut self.words).join(", ")
+        core::mem::take(&mut self.words).join(", ")
     }
 }
 

@@ -175,7 +175,7 @@ impl Disk {
 
     /// The process is gone: what was on its way is done, in part, or not at all.
     pub fn kill(&mut self, random: &mut Random) {
-        for (_, running) in std::mem::take(&mut self.running) {
+        for (_, running) in core::mem::take(&mut self.running) {
             match random.below(3) {
                 0 => {}
                 1 => self.apply(&running.operation, |_| true),
@@ -187,7 +187,7 @@ impl Disk {
     /// Power is gone: of what was in the cache, each sector is some version of it.
     pub fn lose_power(&mut self, random: &mut Random) {
         self.kill(random);
-        for (sector, versions) in std::mem::take(&mut self.cache) {
+        for (sector, versions) in core::mem::take(&mut self.cache) {
             let kept = random.below(versions.len() as u64 + 1);
             if kept > 0 {
                 let (_, value) = versions[usize::try_from(kept).unwrap() - 1];

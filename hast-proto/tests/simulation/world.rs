@@ -1,8 +1,8 @@
 //! Two nodes, a network between them, and everything that can happen to both.
 
-use std::cmp::Reverse;
+use core::cmp::Reverse;
+use core::time::Duration;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::time::Duration;
 
 use bytes::Bytes;
 use hast_proto::frame::{Decoder, Encoder, Frame, FrameError, Phase, Segments};
@@ -727,10 +727,11 @@ impl World {
         };
         let side = usize::from(!down);
         let at = (now + delay).max(link.last[side] + 1);
+        // What comes after something that is lost is lost, too.
+        link.last[side] = at;
         if at >= link.dead[side] {
             return;
         }
-        link.last[side] = at;
         let deliver = Happening::Deliver {
             link: number,
             down,
