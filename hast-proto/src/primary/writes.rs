@@ -102,6 +102,11 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         if self.held_until.is_some() || self.peer.is_opening() {
             return;
         }
+        // Nothing is written past a failed disk before the mark says so.
+        let complete = self.copy == LocalCopy::Failed { complete: true };
+        if complete && !self.local.is_marked() && !self.local.mark_failed {
+            return;
+        }
         let mut after = None;
         while let Some(key) = self.next_unissued(after) {
             after = Some(key);
@@ -188,7 +193,12 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             };
             self.operate(Purpose::Write(key), operation);
         }
-        if self.peer.is_up() {
+        // What cannot be acknowledged is written nowhere: there is no disk to mark it on.
+        let useful = match self.copy {
+            LocalCopy::Current | LocalCopy::Catching => true,
+            LocalCopy::Failed { complete } => complete && self.local.is_marked(),
+        };
+        if self.peer.is_up() && useful {
             self.issue_remote(key, range, data, mode);
         }
         self.advance_write(key);

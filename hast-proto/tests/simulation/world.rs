@@ -99,6 +99,8 @@ pub struct World {
     pub client: Client,
     pub seen: Seen,
     pub trace: Vec<String>,
+    /// Whether what happens is written down.
+    pub traced: bool,
     config: Config,
     /// Whether nothing bad happens any more.
     healed: bool,
@@ -206,6 +208,7 @@ impl World {
             client: Client::new(sectors),
             seen: Seen::default(),
             trace: Vec::new(),
+            traced: false,
             config,
             healed: false,
             clients_left: 0,
@@ -226,9 +229,9 @@ impl World {
         world
     }
 
-    fn log(&mut self, text: String) {
-        if self.trace.len() < 100_000 {
-            self.trace.push(format!("{:>10} {text}", self.now));
+    fn log(&mut self, text: impl FnOnce() -> String) {
+        if self.traced && self.trace.len() < 100_000 {
+            self.trace.push(format!("{:>10} {}", self.now, text()));
         }
     }
 
@@ -370,7 +373,7 @@ impl World {
             Happening::Deliver { link, down, frame } => self.deliver(link, down, frame),
             Happening::Closed { link, node, torn } => self.closed(link, node, torn),
             Happening::Restart { node, role } => {
-                self.log(format!("node {node} is back as {role}"));
+                self.log(|| format!("node {node} is back as {role}"));
                 self.nodes[node].alive = true;
                 self.set_role(node, role);
                 self.drain(node);
@@ -406,7 +409,7 @@ impl World {
             if self.client.pending() < 16 {
                 self.clients_left -= 1;
                 let (id, request) = self.client.request(self.now, &mut self.random);
-                self.log(format!("client {id:?} {}", short(&request)));
+                self.log(|| format!("client {id:?} {}", short(&request)));
                 let now = seconds(self.now);
                 let primary = self.nodes[node].primary.as_mut().unwrap();
                 primary.handle(now, Input::Request(id, request));
@@ -526,10 +529,7 @@ impl World {
                 }
             }
             Output::Completed(id, result) => {
-                self.log(format!(
-                    "completed {id:?} {:?}",
-                    result.as_ref().map(|_| ())
-                ));
+                self.log(|| format!("completed {id:?} {:?}", result.as_ref().map(|_| ())));
                 self.client.completed(id, result);
             }
             Output::Event(event) => self.on_event(node, &event),
@@ -543,7 +543,7 @@ impl World {
     }
 
     fn on_event(&mut self, node: usize, event: &Event) {
-        self.log(format!("node {node}: {event:?}"));
+        self.log(|| format!("node {node}: {event:?}"));
         self.seen.note(match event {
             Event::Connected(_) => "connected",
             Event::Disconnected(primary::Loss::Silent) => "peer silent",
@@ -664,7 +664,7 @@ impl World {
                 it.session_links = (established.first.0, established.second.0);
             }
             accepting::Output::Refused(_, refusing) => {
-                self.log(format!("node {node} refuses: {refusing}"));
+                self.log(|| format!("node {node} refuses: {refusing}"));
                 self.seen.note("refused");
             }
         }
@@ -707,7 +707,7 @@ impl World {
                 self.close_from(second, node);
             }
             secondary::Output::Ended(end) => {
-                self.log(format!("node {node}'s session: {end}"));
+                self.log(|| format!("node {node}'s session: {end}"));
                 self.nodes[node].session = None;
                 if let Some(role) = self.nodes[node].next_role.take() {
                     self.set_role(node, role);
@@ -982,7 +982,7 @@ impl World {
         let other = 1 - node;
         let keeps = self.config.replication != Replication::Async;
         let fault = self.random.below(11);
-        self.log(format!("fault {fault}, node {node} is primary"));
+        self.log(|| format!("fault {fault}, node {node} is primary"));
         match fault {
             0 | 1 => {
                 self.cut(fault == 1);
