@@ -133,7 +133,7 @@ pub struct Config {
     /// How long requests wait at the start for the first attempt to end: whoever served them at
     /// once might serve stale data, or write against a peer that has newer ones.
     pub first_contact: Duration,
-    /// How many device requests may be pending.
+    /// How many device requests may be pending; 1 to 65,535.
     pub max_requests: usize,
     /// How many octets of data they may hold together; one request is always accepted.
     pub max_octets: usize,
@@ -520,6 +520,8 @@ pub struct Primary<T> {
     unissued: BTreeSet<u64>,
     reads: BTreeMap<u64, Read>,
     flushes: BTreeMap<u64, Flush>,
+    /// When a flush of the machine's own may be tried again.
+    flush_after: Option<T>,
     octets: usize,
     copying: Copying<T>,
     operations: BTreeMap<OperationId, Purpose>,
@@ -562,6 +564,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             unissued: BTreeSet::new(),
             reads: BTreeMap::new(),
             flushes: BTreeMap::new(),
+            flush_after: None,
             octets: 0,
             copying: Copying::new(),
             operations: BTreeMap::new(),
@@ -662,7 +665,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
     pub fn is_full(&self) -> bool {
         let flushes = self.flushes.values().filter(|it| it.request.is_some());
         let pending = self.writes.len() + self.reads.len() + flushes.count();
-        pending >= self.config.max_requests.max(1) || self.octets >= self.config.max_octets.max(1)
+        // The map counts the writes of an extent in 16 bits.
+        let most = self.config.max_requests.clamp(1, u16::MAX.into());
+        pending >= most || self.octets >= self.config.max_octets.max(1)
     }
 
     /// Returns how the local copy stands.
@@ -774,7 +779,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         self.advance_opening(now);
         self.issue_writes();
         self.advance_copying(now);
-        self.flush_if_many();
+        self.flush_if_many(now);
         self.store_map(now);
     }
 
@@ -814,6 +819,12 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
     const fn keep_dirty(&self) -> KeepDirty {
         keep_dirty(&self.local.metadata)
     }
+}
+
+/// Whether a disk says that it knows no such request; GEOM and files say it differently
+/// (HAST §6.8).
+fn is_unsupported(error: Errno) -> bool {
+    error == Errno::EOPNOTSUPP || error == Errno::ENOTTY
 }
 
 /// What the block says of recently written extents, or the default where it says nonsense.

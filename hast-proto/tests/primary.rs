@@ -390,6 +390,13 @@ fn request_word(request: &Request) -> String {
     }
 }
 
+/// A session of which no node knows.
+fn stranger() -> (SessionId, Session) {
+    let mut node = Node::new(config(), known(), Consistency::Consistent);
+    node.input(Input::Start);
+    node.handshake(EVEN)
+}
+
 /// The five columns of the first table.
 fn situation(column: usize) -> Node {
     match column {
@@ -518,7 +525,58 @@ fn the_inputs_do_what_the_table_says() {
         node
     };
     type Act = fn(&mut Node);
-    let rows: [(&str, Act, [&str; 4]); 9] = [
+    let rows: [(&str, Act, [&str; 4]); 15] = [
+        (
+            "Start",
+            |node| {
+                let connects = node.connect.is_none() && node.session.is_none();
+                let idle = node.machine.poll_timeout().is_none() && connects;
+                node.input(Input::Start);
+                assert!(idle || node.connect.is_none());
+            },
+            ["", "", "", ""],
+        ),
+        (
+            "Identify, of no attempt",
+            |node| {
+                let (id, _) = stranger();
+                node.input(Input::Identify(id, ResourceId::new(1).unwrap()));
+                assert_eq!(node.identity, None);
+            },
+            ["", "", "", ""],
+        ),
+        (
+            "Session, of no attempt",
+            |node| {
+                let (id, session) = stranger();
+                node.input(Input::Session(id, session));
+            },
+            ["disconnect", "disconnect", "disconnect", "disconnect"],
+        ),
+        (
+            "ConnectFailed, of no attempt",
+            |node| {
+                let failure = hast_proto::handshake::Failure::TimedOut;
+                node.input(Input::ConnectFailed(stranger().0, failure));
+            },
+            ["", "", "", ""],
+        ),
+        (
+            "Frame, that answers nothing",
+            |node| {
+                let sequence = Sequence::new(1_000_000).unwrap();
+                let reply = Reply::Done { sequence };
+                let segments = reply.encode(Version::V2, &mut Encoder::new());
+                let id = node.session.unwrap_or(stranger().0);
+                node.input(Input::Frame(id, received(Phase::Reply, &segments)));
+            },
+            ["", "disconnect", "", ""],
+        ),
+        (
+            "Configure",
+            |node| node.input(Input::Configure(config())),
+            ["", "", "", ""],
+        ),
         (
             "Request",
             |node| {
@@ -1184,4 +1242,60 @@ fn a_flush_that_nobody_knows_is_none() {
     node.reply(Err(Errno::EOPNOTSUPP));
     assert_eq!(node.take(), "flush, > flush, 1 ok");
     assert_eq!(node.machine.copy(), LocalCopy::Current);
+}
+
+#[test]
+fn a_disk_that_deletes_nothing_has_not_failed() {
+    let mut node = Node::up(config());
+    node.request(delete(0));
+    node.done("map", Ok(()));
+    node.done("delete", Err(Errno::EOPNOTSUPP));
+    node.reply(Err(Errno::ENOTTY));
+    assert_eq!(node.take(), "map, delete 0, > delete 0, 1 ok");
+    assert_eq!(node.machine.copy(), LocalCopy::Current);
+    assert!(node.machine.is_in_sync());
+}
+
+#[test]
+fn a_flush_that_fails_there_is_not_tried_again_at_once() {
+    let mut node = Node::up(config());
+    for extent in 0..16 {
+        node.write(extent * 8192);
+        while !node.disk.is_empty() || !node.sent.is_empty() {
+            match node.sent.first() {
+                Some(Request::Flush { .. }) => node.reply(Err(Errno::EIO)),
+                Some(_) => node.reply(Ok(())),
+                None => node.disk_done(Ok(())),
+            }
+        }
+    }
+    assert_eq!(node.take().matches("> flush").count(), 1);
+    assert_eq!(node.machine.map().unsettled_extents(), 16);
+}
+
+#[test]
+fn a_read_of_a_stale_block_waits_while_a_session_opens() {
+    let mut node = Node::new(config(), known(), Consistency::Consistent);
+    node.input(Input::Start);
+    let peer = Peer {
+        counters: Counters {
+            local: 1,
+            remote: 0,
+        },
+        source: SyncSource::Secondary,
+        map: 0x80,
+        ..EVEN
+    };
+    let (id, session) = node.handshake(peer);
+    node.wait(2 * SECOND);
+    node.session = Some(id);
+    node.input(Input::Session(id, session));
+    node.take();
+    node.read(57344);
+    assert_eq!(node.take(), "");
+    while node.has("map") || node.has("mark") {
+        node.disk_done(Ok(()));
+    }
+    // One is the step that copies it.
+    assert_eq!(node.take().matches("> read 57344").count(), 2);
 }

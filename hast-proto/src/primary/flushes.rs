@@ -6,7 +6,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::peer::Asked;
-use super::{LocalCopy, Part, Primary, Purpose, RequestId};
+use super::{LocalCopy, Part, Primary, Purpose, RequestId, is_unsupported};
 use crate::disk::DiskOperation;
 use crate::message::Request;
 use crate::types::Errno;
@@ -57,10 +57,12 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
     }
 
     /// Flushes if many marks wait for it, so that they do not pile up under a user who never
-    /// does.
-    pub(super) fn flush_if_many(&mut self) {
+    /// does. After one that has failed it waits a while.
+    pub(super) fn flush_if_many(&mut self, now: T) {
         let own = self.flushes.values().any(|flush| flush.request.is_none());
-        if !own && self.map.unsettled_extents() > self.keep_dirty().get() {
+        let many = self.map.unsettled_extents() > self.keep_dirty().get();
+        let failed = self.flush_after.is_some_and(|after| now < after);
+        if many && !own && !failed {
             self.flush(None, false);
         }
     }
@@ -96,6 +98,10 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         let both = flush.local == Part::Done && flush.remote != Part::Failed;
         if flush.settles {
             self.map.settled(both);
+            self.flush_after = match both {
+                true => None,
+                false => self.now.map(|now| now + self.config.copy_retry),
+            };
         }
         if let Some(request) = flush.request {
             let done = match self.copy {
@@ -115,7 +121,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
 /// A disk that knows no flush has nothing to flush.
 fn part(result: Result<(), Errno>) -> Part {
     match result {
-        Ok(()) | Err(Errno::EOPNOTSUPP) => Part::Done,
+        Ok(()) => Part::Done,
+        Err(error) if is_unsupported(error) => Part::Done,
         Err(_) => Part::Failed,
     }
 }

@@ -362,6 +362,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         self.event(Event::Connected(version));
         self.begin_copying();
         self.release();
+        self.route_held_reads();
     }
 
     /// Sends a request, whose answer is for `asked`.
@@ -510,5 +511,6 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             self.map.peer_lost();
         }
         self.release();
+        self.route_held_reads();
     }
 }

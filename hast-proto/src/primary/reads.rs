@@ -19,7 +19,7 @@ use crate::types::{Errno, Length, Offset};
 pub(super) struct Read {
     request: RequestId,
     range: Range,
-    /// Whether it waits for the first attempt to end.
+    /// Whether it waits for an attempt to end.
     held: bool,
     tried_local: bool,
     tried_remote: bool,
@@ -81,6 +81,11 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             );
         } else if remote {
             self.read_remotely(key, range);
+        } else if self.peer.is_opening() {
+            // Who has the data is known, and will be there in a moment.
+            if let Some(read) = self.reads.get_mut(&key) {
+                read.held = true;
+            }
         } else {
             self.finish_read(key, Err(error));
         }

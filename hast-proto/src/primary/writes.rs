@@ -7,7 +7,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::peer::Asked;
-use super::{LocalCopy, Part, Primary, Purpose, RequestId};
+use super::{LocalCopy, Part, Primary, Purpose, RequestId, is_unsupported};
 use crate::disk::DiskOperation;
 use crate::message::Request;
 use crate::payload::Payload;
@@ -138,7 +138,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         let Some(range) = self.writes.get(&key).map(|write| write.range) else {
             return false;
         };
-        if !self.copying_marks(key) {
+        if !self.has_marked(key) {
             // Within the data, and no window is so large that the count overflows.
             let started = self.map.write_started(range.offset, range.length);
             debug_assert!(started.is_ok(), "{started:?}");
@@ -153,7 +153,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         covered
     }
 
-    fn copying_marks(&self, key: u64) -> bool {
+    /// Whether the extents of a write are marked in memory already.
+    fn has_marked(&self, key: u64) -> bool {
         self.local.marking.contains(&key)
     }
 
@@ -256,6 +257,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         let Some(write) = self.writes.get_mut(&key) else {
             return;
         };
+        let result = done(write, result.map(|_| ()));
         write.local = if result.is_ok() {
             Part::Done
         } else {
@@ -290,7 +292,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             return;
         };
         write.remote_left = write.remote_left.saturating_sub(1);
-        write.missed |= result.is_err();
+        write.missed |= done(write, result).is_err();
         if write.remote_left == 0 {
             write.remote = match write.missed {
                 false => Part::Done,
@@ -322,12 +324,13 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         if !write.answered || write.local == Part::Pending || write.remote == Part::Pending {
             return;
         }
-        let settled = (write.local, write.remote) != (Part::Done, Part::Done);
+        let on_both = (write.local, write.remote) == (Part::Done, Part::Done);
         self.octets = self
             .octets
             .saturating_sub(write.data.as_ref().map_or(0, Bytes::len));
         self.writes.remove(&key);
-        if !settled {
+        if on_both {
+            // Before the pending mark goes: it may be in a write cache.
             let unsettled = self.map.unsettle(range.offset, range.length);
             debug_assert!(unsettled.is_ok(), "{unsettled:?}");
         }
@@ -459,5 +462,13 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
     /// Whether no write is on its way to a disk or an acknowledgement.
     pub(super) fn writes_are_quiet(&self) -> bool {
         self.writes.values().all(|write| !write.issued)
+    }
+}
+
+/// A disk that deletes nothing has done what it was asked for: what was deleted may be anything.
+fn done(write: &Write, result: Result<(), Errno>) -> Result<(), Errno> {
+    match result {
+        Err(error) if write.data.is_none() && is_unsupported(error) => Ok(()),
+        result => result,
     }
 }
