@@ -61,9 +61,10 @@
 //!   start and each disconnection: otherwise two nodes that both wrote alone look alike
 //!   (HAST §5.5, hole 1).
 //! - **The merged map before the session**: the secondary forgets its own at the first request.
-//! - **The mark before the first block is copied to this node ("inconsistent"), and before the first
-//!   acknowledgement that only the peer's disk can honour ("incomplete")**: after a crash the local data look
-//!   healthy. It goes when data, map and counters are on disk, in this order.
+//! - **The mark before the first block is copied to this node ("inconsistent"), and before the
+//!   first acknowledgement that only the peer's disk can honour ("incomplete")**: after a crash
+//!   the local data look healthy. It goes when data and counters are on disk, in this order.
+//! - **The counters before the peer hears that the nodes agree**, and takes its own mark away.
 //! - **A flush on both nodes before an extent's mark goes**: a power failure undoes what was only
 //!   in a write cache. The same flush ends a synchronisation.
 //! - **Nothing is written while a session opens**: the secondary has decided by the counters that

@@ -26,7 +26,8 @@ enum Phase {
     Walking,
     /// All are copied, and are being flushed.
     Settling,
-    /// This node has everything, and the counters are on their way to disk; then the mark goes.
+    /// Both nodes have everything, and the counters are on their way to disk; then the mark of
+    /// the one that was copied to goes.
     Sealing,
 }
 
@@ -136,7 +137,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         self.copying.blocked = None;
         self.copying.retry_at = None;
         self.copying.next_at = None;
-        // Sealing needs nobody else.
+        // Sealing of this node's own copy needs nobody else.
         if matches!(self.copying.phase, Phase::Walking | Phase::Settling) {
             self.copying.phase = Phase::Off;
             let extents = self.map.to_copy();
@@ -340,22 +341,26 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         }
         self.copying.retry_at = None;
         self.local.map_is_due = true;
-        if self.copy == LocalCopy::Catching {
-            self.copying.phase = Phase::Sealing;
-            self.seal();
-        } else {
-            self.copying.phase = Phase::Off;
-            self.tell(Progress::Agreed);
-            self.event(Event::CopyDone);
-        }
+        self.copying.phase = Phase::Sealing;
+        self.seal();
     }
 
-    /// Takes the mark away when the counters are on disk, and then relies on the local copy.
+    /// Ends a synchronisation when the counters are on disk: until then a crash of this node
+    /// would make two that agree look as if both had written alone. Then the mark of the node
+    /// that was copied to goes.
     fn seal(&mut self) {
-        if self.copy != LocalCopy::Catching || self.map.to_copy() != 0 || self.local.mark_failed {
+        let catching = self.copy == LocalCopy::Catching;
+        let possible = match self.copy {
+            LocalCopy::Current => self.peer.is_up(),
+            LocalCopy::Catching => !self.local.mark_failed,
+            LocalCopy::Failed { .. } => false,
+        };
+        if !possible || self.map.to_copy() != 0 {
             self.copying.phase = Phase::Off;
-            if self.copy == LocalCopy::Catching {
+            if catching {
                 self.want_mark(Consistency::Inconsistent);
+            }
+            if self.has_disk() {
                 self.copy_later();
             }
             return;
@@ -363,15 +368,20 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         if !self.local.has_stored_all() {
             return;
         }
-        if self.local.mark_wanted() != Consistency::Consistent {
-            self.want_mark(Consistency::Consistent);
-        }
-        if self.local.mark_is_stored() {
-            self.copying.phase = Phase::Off;
+        if catching {
+            if self.local.mark_wanted() != Consistency::Consistent {
+                self.want_mark(Consistency::Consistent);
+            }
+            if !self.local.mark_is_stored() {
+                return;
+            }
             self.copy = LocalCopy::Current;
-            self.event(Event::CopyDone);
-            self.advance_all_writes();
+        } else {
+            self.tell(Progress::Agreed);
         }
+        self.copying.phase = Phase::Off;
+        self.event(Event::CopyDone);
+        self.advance_all_writes();
     }
 }
 
