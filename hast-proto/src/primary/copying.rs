@@ -77,9 +77,13 @@ impl<T: Copy> Copying<T> {
         self.told == Some(Progress::Agreed)
     }
 
-    /// Whether a step on its way overlaps.
+    /// Whether a step overlaps that is on its way, or waits to be: otherwise blocks that are
+    /// written all the time would never be copied.
     pub(super) fn overlaps(&self, range: Range) -> bool {
-        self.steps.values().any(|step| step.range.overlaps(range))
+        let blocked = self.blocked.iter();
+        let blocked = blocked.map(|step| Range::new(step.offset, step.length));
+        let mut steps = self.steps.values().map(|step| step.range).chain(blocked);
+        steps.any(|step| step.overlaps(range))
     }
 }
 
