@@ -1299,3 +1299,27 @@ fn a_read_of_a_stale_block_waits_while_a_session_opens() {
     // One is the step that copies it.
     assert_eq!(node.take().matches("> read 57344").count(), 2);
 }
+
+#[test]
+fn a_step_that_waits_for_a_write_lets_no_further_one_past() {
+    let mut node = Node::new(config(), known(), Consistency::Consistent);
+    node.input(Input::Start);
+    node.establish(Peer { map: 1, ..EVEN });
+    node.done("map", Ok(()));
+    // It is in the ninth extent, of which the steps come later.
+    node.write(65536);
+    node.done("read 0", Ok(()));
+    node.done("read 4096", Ok(()));
+    node.sent.rotate_left(1);
+    node.reply(Ok(()));
+    node.reply(Ok(()));
+    node.take();
+    node.write(66048);
+    assert_eq!(node.take(), "");
+    node.done("write 65536", Ok(()));
+    node.reply(Ok(()));
+    assert_eq!(node.take(), "1 ok, read 65536");
+    node.done("read 65536", Ok(()));
+    node.reply(Ok(()));
+    assert!(node.take().contains("write 66048, > write 66048"));
+}
