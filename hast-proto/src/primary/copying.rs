@@ -126,7 +126,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         }
     }
 
-    fn tell(&mut self, progress: Progress) {
+    pub(super) fn tell(&mut self, progress: Progress) {
         if self.copying.told != Some(progress) {
             self.copying.told = Some(progress);
             self.send(Request::Progress(progress));

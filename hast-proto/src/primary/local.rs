@@ -10,6 +10,7 @@ use super::{Event, LocalCopy, Loss, Primary, Provider, Purpose, load_map};
 use crate::activemap::Stored;
 use crate::consistency::Consistency;
 use crate::disk::DiskOperation;
+use crate::message::Progress;
 use crate::metadata::Metadata;
 use crate::types::{Errno, Offset, Role};
 
@@ -225,6 +226,10 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             // Else a restart would take the stale disk for current: the peer, which was
             // never alone, counts nothing.
             self.want_mark(Consistency::Incomplete);
+            // It is the one that is complete now, whatever it was told before.
+            if self.peer.is_up() {
+                self.tell(Progress::Agreed);
+            }
         }
         self.advance_all_writes();
     }
