@@ -11,6 +11,7 @@
 )]
 
 pub mod hast_disk;
+pub mod hast_machines;
 pub mod hast_wire;
 
 #[path = "../../carp-proto/tests/common/operations.rs"]
@@ -32,19 +33,22 @@ use operations::{Choices, Script};
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, for whoever replays seeds.
-pub const TARGETS: [(&str, Target); 17] = [
+pub const TARGETS: [(&str, Target); 20] = [
     ("hast_activemap", hast_disk::hast_activemap),
     ("hast_answer", hast_wire::hast_answer),
     ("hast_conf", hast_disk::hast_conf),
     ("hast_control", hast_wire::hast_control),
     ("hast_frame", hast_wire::hast_frame),
+    ("hast_handshake", hast_machines::hast_handshake),
     ("hast_hole", hast_wire::hast_hole),
     ("hast_lzf", hast_wire::hast_lzf),
     ("hast_metadata", hast_disk::hast_metadata),
     ("hast_nv", hast_wire::hast_nv),
     ("hast_opening", hast_wire::hast_opening),
+    ("hast_primary", hast_machines::hast_primary),
     ("hast_reply", hast_wire::hast_reply),
     ("hast_request", hast_wire::hast_request),
+    ("hast_secondary", hast_machines::hast_secondary),
     ("ifconfig", ifconfig),
     ("machine", machine),
     ("packet", packet),

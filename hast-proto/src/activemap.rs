@@ -12,9 +12,10 @@
 //! | a write is pending | [`write_started`](ActiveMap::write_started) | [`write_completed`](ActiveMap::write_completed) |
 //! | the nodes differ there | [`needs_sync`](ActiveMap::needs_sync), [`merge`](ActiveMap::merge), found on disk | all its steps are [`Copied`](StepOutcome::Copied) |
 //! | it was written recently | `write_started` | others were written since |
+//! | it may be in a write cache | [`unsettle`](ActiveMap::unsettle) | [`settled`](ActiveMap::settled) |
 //!
 //! The first two make it *dirty*, which is what `hastctl list` counts. The third spares most
-//! writes a write of the map.
+//! writes a write of the map; the fourth outlives a power failure.
 //!
 //! # Where it is better than the original
 //!
@@ -28,6 +29,7 @@
 #![warn(clippy::arithmetic_side_effects)]
 
 mod bitmap;
+mod stored;
 
 use alloc::collections::BTreeMap;
 use alloc::vec;
@@ -35,6 +37,7 @@ use alloc::vec::Vec;
 use core::ops::{Range, RangeInclusive};
 
 use self::bitmap::Bitmap;
+pub(crate) use self::stored::Stored;
 use crate::conf::RequestSize;
 use crate::layout::{KeepDirty, Layout};
 use crate::types::{Length, Offset};
@@ -213,6 +216,12 @@ pub struct ActiveMap {
     dirty: u32,
     /// Recently written extents, the latest at the end.
     kept: Vec<u32>,
+    /// The same as a set.
+    is_kept: Bitmap,
+    /// Extents with writes that may be in a write cache of either node.
+    unsettled: Bitmap,
+    /// Those of before the flush that is under way.
+    settling: Bitmap,
     /// The map as it must be on disk.
     image: Vec<u8>,
     /// Which octets of it may be different there.
@@ -241,6 +250,9 @@ impl ActiveMap {
             to_visit: Bitmap::new(extents),
             dirty: 0,
             kept: Vec::new(),
+            is_kept: Bitmap::new(extents),
+            unsettled: Bitmap::new(extents),
+            settling: Bitmap::new(extents),
             image: vec![0; octets],
             changed: None,
             unknown: false,
@@ -284,9 +296,18 @@ impl ActiveMap {
             }
         }
         let mut write = MapWrite::NotNeeded;
+        // Of a range longer than the list only its end can stay in it.
+        let keep_from = extents
+            .end()
+            .saturating_sub(self.keep.get().saturating_sub(1));
         for extent in extents {
             self.add_pending(extent);
-            if self.keep(extent) || self.unknown {
+            let new = if extent < keep_from {
+                !self.is_kept.contains(extent)
+            } else {
+                self.keep(extent)
+            };
+            if new || self.unknown {
                 write = MapWrite::First;
             }
         }
@@ -313,7 +334,7 @@ impl ActiveMap {
         let mut write = MapWrite::NotNeeded;
         for extent in extents {
             self.remove_pending(extent);
-            if self.is_clean(extent) && !self.kept.contains(&extent) {
+            if self.is_clean(extent) && !self.is_kept.contains(extent) {
                 write = MapWrite::AnyTime;
             }
         }
@@ -460,6 +481,72 @@ impl ActiveMap {
         Some(Finished { extent, agree, map })
     }
 
+    /// Keeps a range marked on disk until a flush on both nodes has ended: what was written there
+    /// may still be in a write cache, and a power failure of either node undo it.
+    ///
+    /// The original does not: it trusts a disk that says that it has written.
+    ///
+    /// # Errors
+    ///
+    /// [`RangeError::Outside`]
+    pub fn unsettle(&mut self, offset: Offset, length: Length) -> Result<(), RangeError> {
+        for extent in self.touched(offset, length)? {
+            self.unsettled.insert(extent);
+            self.refresh(extent);
+        }
+        Ok(())
+    }
+
+    /// Takes note that a flush begins, on both nodes. There is one at a time: if one is under
+    /// way, this one does not count. Returns whether it does.
+    pub fn settle(&mut self) -> bool {
+        let free = self.settling.count() == 0 && self.unsettled.count() != 0;
+        if free {
+            core::mem::swap(&mut self.settling, &mut self.unsettled);
+        }
+        free
+    }
+
+    /// Takes note that the flush has ended, on both nodes, or failed on one of them.
+    pub fn settled(&mut self, flushed: bool) {
+        while let Some(extent) = self.settling.lowest() {
+            self.settling.remove(extent);
+            if !flushed {
+                self.unsettled.insert(extent);
+            }
+            self.refresh(extent);
+        }
+    }
+
+    /// The peer is lost, and with it perhaps what was in its write cache: everything that is not
+    /// settled is to be copied.
+    pub fn peer_lost(&mut self) {
+        self.settled(false);
+        while let Some(extent) = self.unsettled.lowest() {
+            self.unsettled.remove(extent);
+            self.mark_different(extent);
+            if self.position != Position::Idle {
+                self.to_visit.insert(extent);
+            }
+        }
+    }
+
+    /// Returns how many extents are not settled.
+    #[must_use]
+    pub const fn unsettled_extents(&self) -> u32 {
+        self.unsettled.count().saturating_add(self.settling.count())
+    }
+
+    /// Returns whether the nodes differ on any extent that a range touches, or the range is not
+    /// within the data.
+    #[must_use]
+    pub fn differs_within(&self, offset: Offset, length: Length) -> bool {
+        match self.touched(offset, length) {
+            Ok(mut extents) => self.to_copy() != 0 && extents.any(|extent| self.differs(extent)),
+            Err(_) => true,
+        }
+    }
+
     /// Returns the map as it must be on disk, at the layout's `map_offset`: all of `map_len`.
     #[must_use]
     pub fn image(&self) -> &[u8] {
@@ -539,7 +626,11 @@ impl ActiveMap {
     }
 
     /// Returns the extents that a range touches.
-    fn touched(&self, offset: Offset, length: Length) -> Result<RangeInclusive<u32>, RangeError> {
+    pub(crate) fn touched(
+        &self,
+        offset: Offset,
+        length: Length,
+    ) -> Result<RangeInclusive<u32>, RangeError> {
         let data_len = self.layout.data_len();
         let outside = RangeError::Outside {
             offset,
@@ -620,25 +711,30 @@ impl ActiveMap {
         if self.kept.last() == Some(&extent) {
             return false;
         }
-        if let Some(index) = self.kept.iter().position(|&kept| kept == extent) {
-            self.kept.remove(index);
+        if self.is_kept.contains(extent) {
+            self.kept.retain(|&kept| kept != extent);
             self.kept.push(extent);
             return false;
         }
         let limit = usize::try_from(self.keep.get()).unwrap_or(usize::MAX);
         let dropped = (self.kept.len() >= limit).then(|| self.kept.remove(0));
         self.kept.push(extent);
+        self.is_kept.insert(extent);
         if let Some(dropped) = dropped {
+            self.is_kept.remove(dropped);
             self.refresh(dropped);
         }
         self.refresh(extent);
         true
     }
 
-    /// Brings the extent's bit in the image up to date: it is one if the extent is dirty or was
-    /// written recently.
+    /// Brings the extent's bit in the image up to date: it is one if the extent is dirty, was
+    /// written recently, or is not settled.
     fn refresh(&mut self, extent: u32) {
-        let marked = !self.is_clean(extent) || self.kept.contains(&extent);
+        let marked = !self.is_clean(extent)
+            || self.is_kept.contains(extent)
+            || self.unsettled.contains(extent)
+            || self.settling.contains(extent);
         let bit = 1_u8 << (extent & 7);
         let index = usize::try_from(extent >> 3).unwrap_or(usize::MAX);
         let Some(octet) = self.image.get_mut(index) else {

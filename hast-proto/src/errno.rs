@@ -25,6 +25,8 @@ impl Errno {
     pub const EBUSY: Self = Self(16);
     /// The request makes no sense.
     pub const EINVAL: Self = Self(22);
+    /// The device knows no such request.
+    pub const ENOTTY: Self = Self(25);
     /// There is no space left.
     pub const ENOSPC: Self = Self(28);
     /// It can only be read.

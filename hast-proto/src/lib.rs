@@ -10,10 +10,13 @@ pub mod activemap;
 mod checksum;
 mod compression;
 pub mod conf;
+mod consistency;
 pub mod control;
 pub mod decision;
+mod disk;
 mod errno;
 pub mod frame;
+pub mod handshake;
 pub mod hooks;
 mod layout;
 pub mod lzf;
@@ -21,6 +24,9 @@ pub mod message;
 mod metadata;
 pub mod nv;
 mod payload;
+pub mod primary;
+mod range;
+pub mod secondary;
 pub mod status;
 mod types;
 
@@ -33,9 +39,14 @@ pub use activemap::ActiveMap;
 pub use checksum::{ChecksumError, Digest};
 pub use compression::{InflateError, LZF_THRESHOLD, is_zero};
 pub use conf::RequestSize;
+pub use consistency::Consistency;
+pub use disk::{DiskOperation, OperationId};
+pub use handshake::{PrimaryHandshake, SecondaryHandshake};
 pub use layout::{BLOCK_LEN, KeepDirty, Layout, LayoutError, MAX_EXTENTS};
 pub use metadata::{BlockError, Metadata};
 pub use payload::{Payload, PayloadError, Sealer};
+pub use primary::Primary;
+pub use secondary::Secondary;
 pub use types::{
     Checksum, Compression, Counters, Errno, Excerpt, ExtentSize, Length, NumberError, Offset,
     Replication, ResourceId, ResourceName, ResourceNameError, Role, SectorSize, Sequence,

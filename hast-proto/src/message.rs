@@ -25,7 +25,7 @@ pub use handshake::{Accepted, FirstAnswer, FirstStep, Map, Opening, SecondAnswer
 pub use handshake::{Standing, Welcome};
 pub use refusal::{Refusal, Refused};
 pub use reply::Reply;
-pub use request::{Bounds, Request, RequestError, RequestFault};
+pub use request::{Bounds, Progress, Request, RequestError, RequestFault};
 
 use crate::nv::{List, LookupError, Typed};
 use crate::payload::PayloadError;

@@ -194,6 +194,17 @@ impl Payload {
     }
 }
 
+impl Payload {
+    /// Compresses and checksums a payload that is plain; one that is not stays as it is.
+    #[must_use]
+    pub fn sealed(self, sealer: &mut Sealer) -> Self {
+        if self.compression != Compression::None || self.digest.is_some() {
+            return self;
+        }
+        sealer.seal(self.octets.clone()).unwrap_or(self)
+    }
+}
+
 /// Makes payloads in the way that one node is configured. The peer need not be configured alike:
 /// it finds in each message what to do.
 #[derive(Clone, Debug)]

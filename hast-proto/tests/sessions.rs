@@ -280,6 +280,7 @@ fn check_requests(
             Request::Delete { .. } => "delete",
             Request::Flush { .. } => "flush",
             Request::Keepalive => "keepalive",
+            Request::Progress(_) => "progress",
         });
         let written = request.encode(frame.version(), &mut Encoder::new());
         if bounds.is_none() {

@@ -15,6 +15,8 @@ fn stream() -> Vec<u8> {
     let (offset, length) = (Offset::new(4096), Length::new(600));
     let mut requests = vec![
         Request::Keepalive,
+        Request::Progress(hast_proto::message::Progress::Agreed),
+        Request::Progress(hast_proto::message::Progress::Copying),
         Request::Flush { sequence },
         Request::Read {
             sequence,

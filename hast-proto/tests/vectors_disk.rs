@@ -497,7 +497,7 @@ fn every_request_is_checked_as_by_the_original_but_for_sums_that_wrap() {
                     Request::Write { memsync, .. } => (2, memsync),
                     Request::Delete { .. } => (3, false),
                     Request::Flush { .. } => (4, false),
-                    Request::Keepalive => (5, false),
+                    Request::Keepalive | Request::Progress(_) => (5, false),
                 };
                 assert_eq!(command, number(&parsed["cmd"]), "{name}");
                 assert_eq!(memsync, parsed["memsync"].as_bool().unwrap(), "{name}");

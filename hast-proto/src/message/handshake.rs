@@ -3,7 +3,7 @@
 use super::{MessageError, Refused, optional, required};
 use crate::frame::{Encoder, Frame, Segments};
 use crate::nv::{Array, List, Name, Text, Value, Writer};
-use crate::payload::Payload;
+use crate::payload::{Payload, Sealer};
 use crate::types::{
     Compression, Counters, ExtentSize, Length, NumberError, ResourceId, ResourceName, SyncSource,
     Token, Version,
@@ -300,6 +300,19 @@ impl SecondAnswer {
             source: SyncSource::from_code(required(list, "syncsrc")?)?,
             map,
         }))
+    }
+
+    /// Compresses and checksums its map, if it has one and that is plain, as the original does
+    /// with the secondary's settings.
+    #[must_use]
+    pub fn sealed(mut self, sealer: &mut Sealer) -> Self {
+        if let Self::Accepted(accepted) = &mut self {
+            accepted.map = accepted.map.take().map(|Map { size, payload }| Map {
+                size,
+                payload: payload.sealed(sealer),
+            });
+        }
+        self
     }
 
     /// Writes the answer; `version` is the one settled in the first step.

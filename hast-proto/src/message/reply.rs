@@ -3,7 +3,7 @@
 use super::{MessageError, optional, required};
 use crate::frame::{Encoder, Frame, Segments};
 use crate::nv::{Name, Value};
-use crate::payload::Payload;
+use crate::payload::{Payload, Sealer};
 use crate::types::{Errno, Sequence, Version};
 
 const SEQ: Name<'static> = Name::literal("seq");
@@ -102,6 +102,18 @@ impl Reply {
                 }
             }
         })
+    }
+
+    /// Compresses and checksums its data, if it has any and they are plain.
+    #[must_use]
+    pub fn sealed(self, sealer: &mut Sealer) -> Self {
+        match self {
+            Self::Data { sequence, payload } => {
+                let payload = payload.sealed(sealer);
+                Self::Data { sequence, payload }
+            }
+            other => other,
+        }
     }
 
     /// Returns the number of the request that it answers.

@@ -3,7 +3,7 @@
 use super::Reply;
 use crate::frame::{Encoder, Frame, Segments};
 use crate::nv::{List, LookupError, Name, Typed, Value};
-use crate::payload::{Payload, PayloadError};
+use crate::payload::{Payload, PayloadError, Sealer};
 use crate::types::{Errno, Length, NumberError, Offset, SectorSize, Sequence, Version};
 
 const CMD: Name<'static> = Name::literal("cmd");
@@ -11,6 +11,7 @@ const SEQ: Name<'static> = Name::literal("seq");
 const OFFSET: Name<'static> = Name::literal("offset");
 const LENGTH: Name<'static> = Name::literal("length");
 const MEMSYNC: Name<'static> = Name::literal("memsync");
+const INSYNC: Name<'static> = Name::literal("insync");
 
 const READ: u8 = 1;
 const WRITE: u8 = 2;
@@ -61,6 +62,19 @@ pub enum Request {
     },
     /// Nothing; a sign of life, never answered.
     Keepalive,
+    /// A keepalive that says how the synchronisation stands: an extension of this crate, which
+    /// a real secondary takes for any other keepalive.
+    Progress(Progress),
+}
+
+/// How the synchronisation of a secondary stands, which the protocol does not tell it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "the nodes agree or they do not")]
+pub enum Progress {
+    /// Data are being copied to the secondary: what it has is a mixture.
+    Copying,
+    /// The nodes agree, and what the secondary has is on its disk.
+    Agreed,
 }
 
 /// Why a request is refused.
@@ -179,7 +193,11 @@ impl Request {
         if code == KEEPALIVE {
             // Whatever else it carries.
             return match Payload::none(frame.payload()) {
-                Ok(()) => Ok(Self::Keepalive),
+                Ok(()) => Ok(match list.get::<u8>("insync") {
+                    Ok(0) => Self::Progress(Progress::Copying),
+                    Ok(1) => Self::Progress(Progress::Agreed),
+                    _ => Self::Keepalive,
+                }),
                 Err(error) => Err(refuse(error.into(), None)),
             };
         }
@@ -253,13 +271,38 @@ impl Request {
         })
     }
 
+    /// Compresses and checksums its data, if it has any and they are plain.
+    #[must_use]
+    pub fn sealed(self, sealer: &mut Sealer) -> Self {
+        match self {
+            Self::Write {
+                sequence,
+                offset,
+                length,
+                memsync,
+                payload,
+            } => Self::Write {
+                sequence,
+                offset,
+                length,
+                memsync,
+                payload: payload.sealed(sealer),
+            },
+            other => other,
+        }
+    }
+
     /// Writes the request; `version` is that of the session. To a version-1 peer, no write is to
     /// ask for memsync.
     #[must_use]
     pub fn encode(&self, version: Version, encoder: &mut Encoder) -> Segments {
         let payload = match self {
             Self::Write { payload, .. } => Some(payload),
-            Self::Read { .. } | Self::Delete { .. } | Self::Flush { .. } | Self::Keepalive => None,
+            Self::Read { .. }
+            | Self::Delete { .. }
+            | Self::Flush { .. }
+            | Self::Keepalive
+            | Self::Progress(_) => None,
         };
         encoder.message(version, payload, |list| {
             list.push(CMD, Value::U8(self.code()));
@@ -273,6 +316,9 @@ impl Request {
             if matches!(self, Self::Write { memsync: true, .. }) {
                 list.push(MEMSYNC, Value::U8(1));
             }
+            if let Self::Progress(progress) = self {
+                list.push(INSYNC, Value::U8((*progress == Progress::Agreed).into()));
+            }
         })
     }
 
@@ -284,7 +330,7 @@ impl Request {
             | Self::Write { sequence, .. }
             | Self::Delete { sequence, .. }
             | Self::Flush { sequence } => Some(*sequence),
-            Self::Keepalive => None,
+            Self::Keepalive | Self::Progress(_) => None,
         }
     }
 
@@ -295,7 +341,7 @@ impl Request {
             Self::Read { offset, length, .. }
             | Self::Write { offset, length, .. }
             | Self::Delete { offset, length, .. } => Some((*offset, *length)),
-            Self::Flush { .. } | Self::Keepalive => None,
+            Self::Flush { .. } | Self::Keepalive | Self::Progress(_) => None,
         }
     }
 
@@ -305,7 +351,7 @@ impl Request {
             Self::Write { .. } => WRITE,
             Self::Delete { .. } => DELETE,
             Self::Flush { .. } => FLUSH,
-            Self::Keepalive => KEEPALIVE,
+            Self::Keepalive | Self::Progress(_) => KEEPALIVE,
         }
     }
 }

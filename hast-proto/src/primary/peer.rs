@@ -1,0 +1,516 @@
+//! The peer: attempts, the opening of a session, requests and replies, and its loss.
+
+use alloc::boxed::Box;
+use core::ops::Add;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Config, Event, LocalCopy, Loss, Output, Primary, SessionId};
+use crate::consistency::Consistency;
+use crate::decision::Virgin;
+use crate::frame::Frame;
+use crate::handshake::{Failure, Identity, Session};
+use crate::message::{Reply, Request};
+use crate::types::{Errno, Length, Offset, ResourceId, Sequence, SyncSource, Version};
+
+/// How long to wait after a session was lost, or the peer has asked to wait (HAST §1.6).
+const SOON: Duration = Duration::from_secs(1);
+/// A handshake has four states that may each take the timeout.
+const ATTEMPT: u32 = 5;
+
+/// Where things stand with the peer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Stage<T> {
+    Waiting {
+        retry_at: Option<T>,
+    },
+    Connecting {
+        id: SessionId,
+        deadline: T,
+        /// Whether the handshake waits for the identity, and whether that is new.
+        identify: Option<Virgin>,
+    },
+    Opening {
+        id: SessionId,
+        session: Box<Session>,
+        /// Whether what the session needs is on its way to disk.
+        storing: bool,
+    },
+    Up {
+        id: SessionId,
+        version: Version,
+        heard: T,
+        sent: T,
+        /// Whether a sign of life was asked for.
+        probed: bool,
+    },
+}
+
+/// The peer, and the version it was last heard to speak.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Peer<T> {
+    stage: Stage<T>,
+    header: Version,
+}
+
+/// What a request to the peer is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Asked {
+    /// A WRITE or DELETE, of which one answer is awaited.
+    Write {
+        key: u64,
+    },
+    /// A WRITE of which "received" is awaited before.
+    Memsync {
+        key: u64,
+    },
+    Read {
+        key: u64,
+        part: usize,
+        length: Length,
+    },
+    Flush {
+        key: u64,
+    },
+    CopyRead {
+        key: u64,
+        length: Length,
+    },
+    CopyWrite {
+        key: u64,
+    },
+    Probe {
+        length: Length,
+    },
+}
+
+impl<T: Copy + Ord + Add<Duration, Output = T>> Peer<T> {
+    pub(super) const fn new() -> Self {
+        Self {
+            stage: Stage::Waiting { retry_at: None },
+            // HAST §1.3: the first header of a fresh primary has 1.
+            header: Version::V1,
+        }
+    }
+
+    pub(super) const fn is_up(&self) -> bool {
+        matches!(self.stage, Stage::Up { .. })
+    }
+
+    pub(super) const fn is_opening(&self) -> bool {
+        matches!(self.stage, Stage::Opening { .. })
+    }
+
+    pub(super) const fn has_memsync(&self) -> bool {
+        match self.stage {
+            Stage::Up { version, .. } => version.has_memsync(),
+            Stage::Waiting { .. } | Stage::Connecting { .. } | Stage::Opening { .. } => false,
+        }
+    }
+
+    const fn id(&self) -> Option<SessionId> {
+        match self.stage {
+            Stage::Waiting { .. } => None,
+            Stage::Connecting { id, .. } | Stage::Opening { id, .. } | Stage::Up { id, .. } => {
+                Some(id)
+            }
+        }
+    }
+
+    /// Returns when something is due.
+    pub(super) fn deadline(&self, config: &Config) -> Option<T> {
+        match self.stage {
+            Stage::Waiting { retry_at } => retry_at,
+            Stage::Connecting { deadline, .. } => Some(deadline),
+            Stage::Opening { .. } => None,
+            Stage::Up {
+                heard,
+                sent,
+                probed,
+                ..
+            } => {
+                let keepalive = sent + config.keepalive;
+                let silence = if probed {
+                    heard + config.timeout
+                } else {
+                    heard + config.timeout / 2
+                };
+                Some(keepalive.min(silence))
+            }
+        }
+    }
+}
+
+impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
+    pub(super) fn connect(&mut self, now: T) {
+        let id = SessionId(self.next_session);
+        self.next_session = self.next_session.wrapping_add(1);
+        self.peer.stage = Stage::Connecting {
+            id,
+            deadline: now + self.config.timeout * ATTEMPT,
+            identify: None,
+        };
+        let connect = Output::Connect(id, self.peer.header);
+        self.outputs.push_back(connect);
+    }
+
+    pub(super) fn on_peer_timeout(&mut self, now: T) {
+        let config = &self.config;
+        match &mut self.peer.stage {
+            Stage::Waiting { retry_at } => {
+                if retry_at.is_some_and(|retry| retry <= now) {
+                    self.connect(now);
+                }
+            }
+            Stage::Connecting { id, deadline, .. } => {
+                if *deadline <= now {
+                    let id = *id;
+                    self.outputs.push_back(Output::Disconnect(id));
+                    self.on_connect_failed(now, id, Failure::TimedOut);
+                }
+            }
+            Stage::Opening { .. } => {}
+            Stage::Up {
+                id,
+                heard,
+                sent,
+                probed,
+                ..
+            } => {
+                if *heard + config.timeout <= now {
+                    self.lose(now, Loss::Silent);
+                } else if !*probed && *heard + config.timeout / 2 <= now {
+                    *probed = true;
+                    let length = Length::new(config.sector.get().into());
+                    self.ask(Asked::Probe { length }, |sequence| Request::Read {
+                        sequence,
+                        offset: Offset::ZERO,
+                        length,
+                    });
+                } else if *sent + config.keepalive <= now {
+                    *sent = now;
+                    let keepalive = Output::Send(*id, Request::Keepalive);
+                    self.outputs.push_back(keepalive);
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_identify(&mut self, id: SessionId, fresh: ResourceId) {
+        let Stage::Connecting {
+            id: own, identify, ..
+        } = &mut self.peer.stage
+        else {
+            return;
+        };
+        if *own != id {
+            return;
+        }
+        if self.local.metadata.resource_id.is_some() {
+            *identify = Some(Virgin::No);
+        } else {
+            // HAST §5.2: it is on disk before it is sent.
+            *identify = Some(Virgin::Yes);
+            self.local.metadata.resource_id = Some(fresh);
+            self.store_metadata();
+        }
+        self.answer_identify();
+    }
+
+    /// Answers the handshake as soon as what it sends is on disk.
+    pub(super) fn answer_identify(&mut self) {
+        let on_disk = self.local.has_stored_all();
+        let has_disk = self.has_disk();
+        let Stage::Connecting { id, identify, .. } = &mut self.peer.stage else {
+            return;
+        };
+        let Some(resource_id) = self.local.metadata.resource_id else {
+            return;
+        };
+        // A disk that has failed stores nothing any more; what it had is what it has.
+        let ready = on_disk || (!has_disk && *identify == Some(Virgin::No));
+        if let Some(virgin) = identify.take_if(|_| ready) {
+            let identity = Identity {
+                resource_id,
+                virgin,
+                counters: self.counters.get(),
+            };
+            let output = Output::Identity(*id, identity);
+            self.outputs.push_back(output);
+        }
+    }
+
+    pub(super) fn on_connect_failed(&mut self, now: T, id: SessionId, failure: Failure) {
+        if !matches!(self.peer.stage, Stage::Connecting { id: own, .. } if own == id) {
+            return;
+        }
+        // HAST §1.6: the peer is primary, too, and may be about to give that up.
+        let wait = matches!(&failure, Failure::Refused(refused) if refused.wait);
+        let delay = if wait && self.held_until.is_some() {
+            SOON.min(self.config.reconnect)
+        } else {
+            self.release();
+            self.config.reconnect
+        };
+        self.event(Event::ConnectFailed(failure));
+        self.wait(now, delay);
+    }
+
+    fn wait(&mut self, now: T, delay: Duration) {
+        let retry_at = Some(now + delay);
+        self.peer.stage = Stage::Waiting { retry_at };
+    }
+
+    pub(super) fn on_session(&mut self, id: SessionId, session: Session) {
+        if !matches!(self.peer.stage, Stage::Connecting { id: own, .. } if own == id) {
+            self.outputs.push_back(Output::Disconnect(id));
+            return;
+        }
+        self.peer.header = session.version;
+        self.peer.stage = Stage::Opening {
+            id,
+            session: Box::new(session),
+            storing: false,
+        };
+    }
+
+    /// Goes on with the opening of a session, if nothing is in the way any more.
+    pub(super) fn advance_opening(&mut self, now: T) {
+        let Stage::Opening {
+            id,
+            session,
+            storing,
+        } = &self.peer.stage
+        else {
+            return;
+        };
+        let (id, storing) = (*id, *storing);
+        let on_disk = self.local.has_stored_all() || !self.has_disk();
+        if !storing {
+            if self.writes_are_quiet() && on_disk {
+                let session = session.clone();
+                self.open(now, id, &session);
+            }
+            return;
+        }
+        let map = !self.has_disk()
+            || (!self.local.stored.is_storing() && self.map.changed(self.config.sector).is_none());
+        if on_disk && map && (self.local.mark_is_stored() || !self.has_disk()) {
+            let version = session.version;
+            self.go_up(now, id, version);
+        }
+    }
+
+    /// Takes over what the handshake has agreed on; it is stored before the session is up.
+    fn open(&mut self, now: T, id: SessionId, session: &Session) {
+        if session.sent != self.counters.get() {
+            // This node has begun to write alone since.
+            self.outputs.push_back(Output::Disconnect(id));
+            self.event(Event::GivenUp(None));
+            self.connect(now);
+            return;
+        }
+        let connected = self
+            .counters
+            .connected(session.peer, session.source, session.virgin);
+        let changed = match connected {
+            Ok(changed) => changed,
+            Err(error) => {
+                self.outputs.push_back(Output::Disconnect(id));
+                self.event(Event::GivenUp(Some(error)));
+                self.release();
+                self.wait(now, self.config.reconnect);
+                return;
+            }
+        };
+        if let Some(counters) = changed {
+            self.local.metadata.counters = counters;
+            self.store_metadata();
+        }
+        if self.copy == LocalCopy::Current && session.source == SyncSource::Secondary {
+            self.copy = LocalCopy::Catching;
+        }
+        if self.has_disk() {
+            if let Some(map) = &session.map {
+                // The handshake has compared its length.
+                let merged = self.map.merge(map);
+                debug_assert!(merged.is_ok(), "{merged:?}");
+            }
+            self.local.map_is_due = true;
+            if self.copy == LocalCopy::Catching
+                && self.local.mark_wanted() == Consistency::Consistent
+            {
+                self.want_mark(Consistency::Inconsistent);
+            }
+        }
+        if let Stage::Opening { storing, .. } = &mut self.peer.stage {
+            *storing = true;
+        }
+        self.store_map(now);
+        self.advance_opening(now);
+    }
+
+    fn go_up(&mut self, now: T, id: SessionId, version: Version) {
+        self.peer.stage = Stage::Up {
+            id,
+            version,
+            heard: now,
+            sent: now,
+            probed: false,
+        };
+        self.event(Event::Connected(version));
+        self.begin_copying();
+        self.release();
+        self.route_held_reads();
+    }
+
+    /// Sends a request, whose answer is for `asked`.
+    pub(super) fn ask(&mut self, asked: Asked, request: impl FnOnce(Sequence) -> Request) {
+        let sequence = self.next_sequence;
+        self.next_sequence = match sequence.next() {
+            Sequence::SYNCHRONISATION => Sequence::SYNCHRONISATION.next(),
+            next => next,
+        };
+        self.asked.insert(sequence, asked);
+        self.send(request(sequence));
+    }
+
+    pub(super) fn send(&mut self, request: Request) {
+        if let (Stage::Up { id, sent, .. }, Some(now)) = (&mut self.peer.stage, self.now) {
+            *sent = now;
+            let send = Output::Send(*id, request);
+            self.outputs.push_back(send);
+        }
+    }
+
+    pub(super) fn on_frame(&mut self, now: T, id: SessionId, frame: &Frame) {
+        match &mut self.peer.stage {
+            Stage::Up {
+                id: own,
+                heard,
+                probed,
+                ..
+            } if *own == id => {
+                *heard = now;
+                *probed = false;
+            }
+            Stage::Opening { id: own, .. } if *own == id => {
+                // Nothing was asked yet.
+                self.lose(now, Loss::Unexpected { sequence: None });
+                return;
+            }
+            Stage::Waiting { .. }
+            | Stage::Connecting { .. }
+            | Stage::Opening { .. }
+            | Stage::Up { .. } => return,
+        }
+        let taken = Reply::decode(frame)
+            .map_err(Loss::from)
+            .and_then(|reply| self.take_reply(reply));
+        if let Err(loss) = taken {
+            self.lose(now, loss);
+        }
+    }
+
+    /// Matches a reply with its request (HAST §3.2, §3.3). Whatever does not fit means that the
+    /// peer is broken, or the stream out of step.
+    fn take_reply(&mut self, reply: Reply) -> Result<(), Loss> {
+        let sequence = reply.sequence();
+        let unexpected = Loss::Unexpected { sequence };
+        let sequence = sequence.ok_or(unexpected)?;
+        let asked = self.asked.remove(&sequence).ok_or(unexpected)?;
+        match (asked, reply) {
+            (Asked::Memsync { key }, Reply::Received { .. }) => {
+                self.asked.insert(sequence, Asked::Write { key });
+                self.on_received(key);
+                Ok(())
+            }
+            (_, Reply::Failed { error, .. }) => {
+                self.event(Event::PeerError(error));
+                self.answered(asked, Err(error));
+                Ok(())
+            }
+            (
+                Asked::Write { .. } | Asked::Flush { .. } | Asked::CopyWrite { .. },
+                Reply::Done { .. },
+            ) => {
+                self.answered(asked, Ok(Bytes::new()));
+                Ok(())
+            }
+            (
+                Asked::Read { length, .. }
+                | Asked::CopyRead { length, .. }
+                | Asked::Probe { length },
+                Reply::Data { payload, .. },
+            ) => match payload.open(length) {
+                Ok(data) => {
+                    self.answered(asked, Ok(data));
+                    Ok(())
+                }
+                Err(error) => {
+                    // It is lost with the session, which ends the request, too.
+                    self.asked.insert(sequence, asked);
+                    Err(error.into())
+                }
+            },
+            (_, Reply::Received { .. } | Reply::Done { .. } | Reply::Data { .. }) => {
+                self.asked.insert(sequence, asked);
+                Err(unexpected)
+            }
+        }
+    }
+
+    /// A request to the peer has ended, one way or another.
+    fn answered(&mut self, asked: Asked, result: Result<Bytes, Errno>) {
+        match asked {
+            Asked::Write { key } | Asked::Memsync { key } => {
+                self.on_remote_write(key, result.map(|_| ()));
+            }
+            Asked::Read { key, part, .. } => self.on_remote_read(key, part, result),
+            Asked::Flush { key } => self.on_remote_flush(key, result.map(|_| ())),
+            Asked::CopyRead { key, .. } => self.on_copy_read(key, result),
+            Asked::CopyWrite { key } => self.on_copy_written(key, result.map(|_| ())),
+            Asked::Probe { .. } => {}
+        }
+    }
+
+    pub(super) fn on_loss(&mut self, now: T, id: SessionId, loss: Loss) {
+        if self.peer.id() == Some(id) && (self.peer.is_up() || self.peer.is_opening()) {
+            self.lose(now, loss);
+        }
+    }
+
+    /// Gives the session up. Whatever the peer was asked for, nobody knows whether it was done.
+    pub(super) fn lose(&mut self, now: T, loss: Loss) {
+        let Some(id) = self.peer.id() else {
+            return;
+        };
+        let was_up = self.peer.is_up();
+        self.outputs.push_back(Output::Disconnect(id));
+        self.wait(now, SOON.min(self.config.reconnect));
+        if loss == Loss::Stopped {
+            return;
+        }
+        if was_up {
+            self.event(Event::Disconnected(loss));
+            self.counters.disconnected();
+            self.abort_copying();
+            if self.copy == LocalCopy::Current
+                && self.writes.values().any(|it| it.is_acknowledged())
+            {
+                // Acknowledged, and perhaps not there: as good as written alone. Nobody waits
+                // for it.
+                let _ = self.count_absence();
+            }
+            let asked = core::mem::take(&mut self.asked);
+            for asked in asked.into_values() {
+                self.answered(asked, Err(Errno::ENOTCONN));
+            }
+            self.forget_remote_writes();
+            self.map.peer_lost();
+        }
+        self.release();
+        self.route_held_reads();
+    }
+}

@@ -1,0 +1,474 @@
+//! Device writes and deletes: when they may go to the disks, and when they are acknowledged
+//! (HAST §6.2, §6.3).
+
+use core::ops::Add;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::peer::Asked;
+use super::{LocalCopy, Part, Primary, Purpose, RequestId, is_unsupported};
+use crate::disk::DiskOperation;
+use crate::message::Request;
+use crate::payload::Payload;
+use crate::range::Range;
+use crate::types::{Errno, Replication};
+
+/// A WRITE or DELETE of the device.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Write {
+    request: RequestId,
+    pub(super) range: Range,
+    /// `None` for a DELETE.
+    data: Option<Bytes>,
+    /// When it is acknowledged, as it was when it was issued.
+    mode: Replication,
+    pub(super) issued: bool,
+    local: Part,
+    remote: Part,
+    /// Requests to the peer that are not answered.
+    remote_left: u32,
+    /// Those of them without memsync's first answer.
+    received_left: u32,
+    /// One of them has failed.
+    missed: bool,
+    /// The version of the metadata that must be on disk before the acknowledgement.
+    counted: Option<u64>,
+    pub(super) answered: bool,
+}
+
+impl Write {
+    pub(super) const fn request(&self) -> RequestId {
+        self.request
+    }
+
+    /// Whether it was acknowledged before the peer had it even in memory.
+    pub(super) fn is_ahead(&self) -> bool {
+        self.is_acknowledged() && self.mode == Replication::Async
+    }
+
+    /// Whether it was acknowledged though the peer may not have it.
+    pub(super) fn is_acknowledged(&self) -> bool {
+        self.answered && self.remote == Part::Pending
+    }
+}
+
+/// Whether a write can be answered.
+enum Verdict {
+    Wait,
+    Ok,
+    /// The peer lacks it, so that the counter must be on disk first.
+    Alone,
+    /// The local disk lacks everything, so that the mark must be there first.
+    Marked,
+    Failed,
+}
+
+impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
+    pub(super) fn on_write(&mut self, request: RequestId, range: Range, data: Option<Bytes>) {
+        let count = match data {
+            Some(_) => &mut self.stats.writes,
+            None => &mut self.stats.deletes,
+        };
+        *count = count.saturating_add(1);
+        self.octets = self
+            .octets
+            .saturating_add(data.as_ref().map_or(0, Bytes::len));
+        let key = self.key();
+        self.unissued.insert(key);
+        self.writes.insert(
+            key,
+            Write {
+                request,
+                range,
+                data,
+                mode: self.config.replication,
+                issued: false,
+                local: Part::Absent,
+                remote: Part::Absent,
+                remote_left: 0,
+                received_left: 0,
+                missed: false,
+                counted: None,
+                answered: false,
+            },
+        );
+    }
+
+    /// Issues every write that waits for nothing any more.
+    pub(super) fn issue_writes(&mut self) {
+        // HAST §1.6: not before the first attempt has ended; and while a session opens, the
+        // counters that it was agreed by must not change.
+        if self.held_until.is_some() || self.peer.is_opening() {
+            return;
+        }
+        // Nothing is written past a failed disk before the mark says so.
+        let complete = self.copy == LocalCopy::Failed { complete: true };
+        if complete && !self.local.is_marked() && !self.local.mark_failed {
+            return;
+        }
+        let mut after = None;
+        while let Some(key) = self.next_unissued(after) {
+            after = Some(key);
+            if !self.is_blocked(key) && self.mark(key) {
+                self.unissued.remove(&key);
+                self.issue(key);
+            }
+        }
+    }
+
+    fn next_unissued(&self, after: Option<u64>) -> Option<u64> {
+        let from = after.map_or(0, |after| after.saturating_add(1));
+        self.unissued.range(from..).next().copied()
+    }
+
+    /// Whether an earlier write that is not on the local disk, or a step, is in the way.
+    fn is_blocked(&self, key: u64) -> bool {
+        let Some(range) = self.writes.get(&key).map(|write| write.range) else {
+            return true;
+        };
+        let earlier = self.writes.range(..key).any(|(_, earlier)| {
+            (!earlier.issued || earlier.local == Part::Pending) && earlier.range.overlaps(range)
+        });
+        earlier || self.copying.overlaps(range)
+    }
+
+    /// Marks the extents of a write; returns whether the marks are on disk.
+    fn mark(&mut self, key: u64) -> bool {
+        let Some(range) = self.writes.get(&key).map(|write| write.range) else {
+            return false;
+        };
+        if !self.has_marked(key) {
+            // Within the data, and no window is so large that the count overflows.
+            let started = self.map.write_started(range.offset, range.length);
+            debug_assert!(started.is_ok(), "{started:?}");
+            self.local.marking.insert(key);
+        }
+        if !self.has_disk() {
+            return true;
+        }
+        let extents = self.map.touched(range.offset, range.length);
+        let covered = extents.is_ok_and(|extents| self.local.stored.covers(extents));
+        self.local.map_is_due |= !covered;
+        covered
+    }
+
+    /// Whether the extents of a write are marked in memory already.
+    fn has_marked(&self, key: u64) -> bool {
+        self.local.marking.contains(&key)
+    }
+
+    fn issue(&mut self, key: u64) {
+        self.local.marking.remove(&key);
+        let (memsync, has_disk) = (self.peer.has_memsync(), self.has_disk());
+        let deletes = self
+            .writes
+            .get(&key)
+            .is_some_and(|write| write.data.is_none());
+        let mode = match (self.copy, self.config.replication) {
+            // HAST §1.3: what a version-1 peer does not know.
+            (LocalCopy::Current, Replication::Memsync) if !memsync => Replication::Fullsync,
+            // HAST §3.1: there is no "received" for a DELETE.
+            (LocalCopy::Current, Replication::Memsync) if deletes => Replication::Fullsync,
+            (LocalCopy::Current, mode) => mode,
+            // Only the peer has everything, so that what it has not written is not there.
+            (LocalCopy::Catching | LocalCopy::Failed { .. }, _) => Replication::Fullsync,
+        };
+        let Some(write) = self.writes.get_mut(&key) else {
+            return;
+        };
+        write.issued = true;
+        write.mode = mode;
+        let (range, data) = (write.range, write.data.clone());
+        if has_disk {
+            write.local = Part::Pending;
+            let operation = match data.clone() {
+                Some(data) => DiskOperation::Write {
+                    offset: range.offset,
+                    data,
+                },
+                None => DiskOperation::Delete {
+                    offset: range.offset,
+                    length: range.length,
+                },
+            };
+            self.operate(Purpose::Write(key), operation);
+        }
+        // What cannot be acknowledged is written nowhere: there is no disk to mark it on.
+        let useful = match self.copy {
+            LocalCopy::Current | LocalCopy::Catching => true,
+            LocalCopy::Failed { complete } => complete && self.local.is_marked(),
+        };
+        if self.peer.is_up() && useful {
+            self.issue_remote(key, range, data, mode);
+        }
+        self.advance_write(key);
+    }
+
+    fn issue_remote(&mut self, key: u64, range: Range, data: Option<Bytes>, mode: Replication) {
+        let memsync = mode == Replication::Memsync && data.is_some();
+        let mut parts = 0_u32;
+        match data {
+            None => {
+                parts = 1;
+                self.ask(Asked::Write { key }, |sequence| Request::Delete {
+                    sequence,
+                    offset: range.offset,
+                    length: range.length,
+                });
+            }
+            Some(mut data) => {
+                let mut offset = range.offset;
+                while !data.is_empty() {
+                    let len = data.len().min(self.request_len());
+                    let part = Range::new(offset, crate::Length::new(len as u64));
+                    offset = crate::Offset::new(part.end());
+                    let Some(payload) = Payload::plain(data.split_to(len)) else {
+                        break;
+                    };
+                    parts = parts.saturating_add(1);
+                    let asked = if memsync {
+                        Asked::Memsync { key }
+                    } else {
+                        Asked::Write { key }
+                    };
+                    self.ask(asked, |sequence| Request::Write {
+                        sequence,
+                        offset: part.offset,
+                        length: part.length,
+                        memsync,
+                        payload,
+                    });
+                }
+            }
+        }
+        if let Some(write) = self.writes.get_mut(&key) {
+            write.remote = Part::Pending;
+            write.remote_left = parts;
+            write.received_left = if memsync { parts } else { 0 };
+        }
+    }
+
+    pub(super) fn request_len(&self) -> usize {
+        usize::try_from(self.config.request_size.get()).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn on_local_write(&mut self, now: T, key: u64, result: Result<Bytes, Errno>) {
+        let Some(write) = self.writes.get_mut(&key) else {
+            return;
+        };
+        let result = done(write, result.map(|_| ()));
+        write.local = if result.is_ok() {
+            Part::Done
+        } else {
+            Part::Failed
+        };
+        let deletes = write.data.is_none();
+        if let Err(error) = result {
+            let count = if deletes {
+                &mut self.stats.delete_errors
+            } else {
+                &mut self.stats.write_errors
+            };
+            *count = count.saturating_add(1);
+            // HAST §6.2: the original takes the write for done if the peer has it, and reads
+            // the old data afterwards.
+            self.fail_local(now, error);
+        }
+        self.advance_write(key);
+    }
+
+    /// The peer has the data in memory.
+    pub(super) fn on_received(&mut self, key: u64) {
+        if let Some(write) = self.writes.get_mut(&key) {
+            write.received_left = write.received_left.saturating_sub(1);
+        }
+        self.advance_write(key);
+    }
+
+    /// The peer has done one of the requests of a write, or has failed it, or is lost.
+    pub(super) fn on_remote_write(&mut self, key: u64, result: Result<(), Errno>) {
+        let Some(write) = self.writes.get_mut(&key) else {
+            return;
+        };
+        write.remote_left = write.remote_left.saturating_sub(1);
+        write.missed |= done(write, result).is_err();
+        if write.remote_left == 0 {
+            write.remote = match write.missed {
+                false => Part::Done,
+                true => Part::Failed,
+            };
+        }
+        self.advance_write(key);
+    }
+
+    /// Answers a write if that can be, and forgets it if both sides are through with it.
+    pub(super) fn advance_write(&mut self, key: u64) {
+        let Some(write) = self.writes.get(&key) else {
+            return;
+        };
+        if !write.issued {
+            return;
+        }
+        let range = write.range;
+        if matches!(write.remote, Part::Absent | Part::Failed)
+            || matches!(write.local, Part::Absent | Part::Failed)
+        {
+            // Before the acknowledgement, and before the pending mark goes.
+            self.lacks(range);
+        }
+        self.answer(key);
+        let Some(write) = self.writes.get(&key) else {
+            return;
+        };
+        if !write.answered || write.local == Part::Pending || write.remote == Part::Pending {
+            return;
+        }
+        let on_both = (write.local, write.remote) == (Part::Done, Part::Done);
+        self.octets = self
+            .octets
+            .saturating_sub(write.data.as_ref().map_or(0, Bytes::len));
+        self.writes.remove(&key);
+        if on_both {
+            // Before the pending mark goes: it may be in a write cache.
+            let unsettled = self.map.unsettle(range.offset, range.length);
+            debug_assert!(unsettled.is_ok(), "{unsettled:?}");
+        }
+        let completed = self.map.write_completed(range.offset, range.length);
+        debug_assert!(completed.is_ok(), "{completed:?}");
+    }
+
+    fn answer(&mut self, key: u64) {
+        let Some(write) = self.writes.get(&key) else {
+            return;
+        };
+        if write.answered {
+            return;
+        }
+        let result = match self.verdict(write) {
+            Verdict::Wait => return,
+            Verdict::Ok => Ok(()),
+            Verdict::Alone => match self.count(key) {
+                Ok(version) if self.local.has_stored(version) => Ok(()),
+                Ok(_) => return,
+                Err(error) => Err(error),
+            },
+            Verdict::Marked if self.local.is_marked() => Ok(()),
+            Verdict::Marked if self.local.mark_failed => Err(Errno::EIO),
+            Verdict::Marked => return,
+            Verdict::Failed => Err(Errno::EIO),
+        };
+        let Some(write) = self.writes.get_mut(&key) else {
+            return;
+        };
+        write.answered = true;
+        let (request, range) = (write.request, write.range);
+        if result.is_err() {
+            // Who knows which side has it.
+            self.lacks(range);
+        }
+        self.complete(request, result.map(|()| alloc::vec::Vec::new()));
+    }
+
+    /// HAST §6.3, where it is right; and right where it is not.
+    fn verdict(&self, write: &Write) -> Verdict {
+        match self.copy {
+            LocalCopy::Current => match (write.local, write.remote, write.mode) {
+                (Part::Pending, _, _) => Verdict::Wait,
+                // Issued while there was no disk.
+                (Part::Absent | Part::Failed, _, _) => Verdict::Failed,
+                (Part::Done, Part::Done, _) => Verdict::Ok,
+                (Part::Done, Part::Absent | Part::Failed, _) => Verdict::Alone,
+                // It has failed in part, and is a write without the peer when it has ended.
+                (Part::Done, Part::Pending, _) if write.missed => Verdict::Wait,
+                (Part::Done, Part::Pending, Replication::Fullsync) => Verdict::Wait,
+                (Part::Done, Part::Pending, Replication::Async) => Verdict::Ok,
+                (Part::Done, Part::Pending, Replication::Memsync) => match write.received_left {
+                    0 => Verdict::Ok,
+                    _ => Verdict::Wait,
+                },
+            },
+            LocalCopy::Catching => match (write.local, write.remote) {
+                (Part::Pending, _) | (_, Part::Pending) => Verdict::Wait,
+                (Part::Done, Part::Done) => Verdict::Ok,
+                // Issued before the disk was attached again: it is copied with all the rest.
+                (_, Part::Done) => Verdict::Marked,
+                (_, Part::Absent | Part::Failed) => Verdict::Failed,
+            },
+            LocalCopy::Failed { complete } => match write.remote {
+                Part::Pending => Verdict::Wait,
+                Part::Done if complete => Verdict::Marked,
+                Part::Done | Part::Absent | Part::Failed => Verdict::Failed,
+            },
+        }
+    }
+
+    /// Counts that this node writes alone; returns the version of the metadata that says so.
+    fn count(&mut self, key: u64) -> Result<u64, Errno> {
+        if let Some(version) = self.writes.get(&key).and_then(|write| write.counted) {
+            return Ok(version);
+        }
+        self.count_absence()?;
+        let version = self.local.version();
+        if let Some(write) = self.writes.get_mut(&key) {
+            write.counted = Some(version);
+        }
+        Ok(version)
+    }
+
+    pub(super) fn count_absence(&mut self) -> Result<(), Errno> {
+        match self.counters.wrote_alone() {
+            Ok(None) => Ok(()),
+            Ok(Some(counters)) => {
+                self.local.metadata.counters = counters;
+                self.store_metadata();
+                Ok(())
+            }
+            Err(_) => Err(Errno::EIO),
+        }
+    }
+
+    /// The nodes differ in a range from now on.
+    pub(super) fn lacks(&mut self, range: Range) {
+        let marked = self.map.needs_sync(range.offset, range.length);
+        debug_assert!(marked.is_ok(), "{marked:?}");
+        self.copy_later();
+    }
+
+    /// The peer is lost, and with it perhaps what was in its write cache: what it has done of
+    /// writes that are not done here counts no more.
+    pub(super) fn forget_remote_writes(&mut self) {
+        for write in self.writes.values_mut() {
+            if write.remote == Part::Done {
+                write.remote = Part::Failed;
+            }
+        }
+        self.advance_all_writes();
+    }
+
+    /// Looks at all writes again, after something has changed that all depend on.
+    pub(super) fn advance_all_writes(&mut self) {
+        let mut after = None;
+        loop {
+            let from = after.map_or(0, |after: u64| after.saturating_add(1));
+            let Some((&key, _)) = self.writes.range(from..).next() else {
+                return;
+            };
+            after = Some(key);
+            self.advance_write(key);
+        }
+    }
+
+    /// Whether no write is on its way to a disk or an acknowledgement.
+    pub(super) fn writes_are_quiet(&self) -> bool {
+        self.writes.values().all(|write| !write.issued)
+    }
+}
+
+/// A disk that deletes nothing has done what it was asked for: what was deleted may be anything.
+fn done(write: &Write, result: Result<(), Errno>) -> Result<(), Errno> {
+    match result {
+        Err(error) if write.data.is_none() && is_unsupported(error) => Ok(()),
+        result => result,
+    }
+}

@@ -1,0 +1,1325 @@
+//! A primary: the cells of its state tables, and the order of what must be on disk first.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "common/machine.rs"]
+mod machine;
+
+use core::time::Duration;
+
+use bytes::Bytes;
+use hast_proto::frame::{Encoder, FrameError, Phase};
+use hast_proto::handshake::connecting::{self, Which};
+use hast_proto::handshake::{Identity, PrimaryHandshake, Session};
+use hast_proto::message::{
+    Accepted, FirstAnswer, Map, Progress, Refusal, Refused, Reply, Request, SecondAnswer, Standing,
+    Welcome,
+};
+use hast_proto::primary::{
+    Config, DeviceRequest, Event, Input, LocalCopy, Loss, Output, Partner, Primary, Provider,
+    RequestId, SessionId,
+};
+use hast_proto::{
+    Consistency, Counters, DiskOperation, Errno, Length, Metadata, Offset, OperationId, Payload,
+    Replication, RequestSize, ResourceId, Sequence, SyncSource, Token, Version,
+};
+use machine::{received, small_layout, small_metadata};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn config() -> Config {
+    Config {
+        request_size: RequestSize::MIN,
+        timeout: 20 * SECOND,
+        keepalive: 7 * SECOND,
+        reconnect: 10 * SECOND,
+        first_contact: 2 * SECOND,
+        copy_window: 2,
+        copy_window_busy: 1,
+        ..Config::default()
+    }
+}
+
+fn known() -> Metadata {
+    let mut metadata = small_metadata();
+    metadata.resource_id = ResourceId::new(77);
+    metadata
+}
+
+/// What a peer answers to the second step.
+#[derive(Clone, Copy)]
+struct Peer {
+    version: Version,
+    counters: Counters,
+    source: SyncSource,
+    map: u8,
+}
+
+const EVEN: Peer = Peer {
+    version: Version::V2,
+    counters: Counters {
+        local: 0,
+        remote: 0,
+    },
+    source: SyncSource::Primary,
+    map: 0,
+};
+
+/// A primary, and what has come out of it but has not been answered.
+struct Node {
+    machine: Primary<Duration>,
+    now: Duration,
+    disk: Vec<(OperationId, DiskOperation)>,
+    sent: Vec<Request>,
+    words: Vec<String>,
+    connect: Option<SessionId>,
+    session: Option<SessionId>,
+    identity: Option<Identity>,
+    events: Vec<Event>,
+    next: u64,
+}
+
+impl Node {
+    fn new(config: Config, metadata: Metadata, consistency: Consistency) -> Self {
+        let provider = Provider {
+            map: vec![0; metadata.layout.map_len().to_usize().unwrap()].into(),
+            metadata,
+            consistency,
+        };
+        Self {
+            machine: Primary::new(config, provider).unwrap(),
+            now: Duration::ZERO,
+            disk: Vec::new(),
+            sent: Vec::new(),
+            words: Vec::new(),
+            connect: None,
+            session: None,
+            identity: None,
+            events: Vec::new(),
+            next: 1,
+        }
+    }
+
+    /// Running without a peer.
+    fn alone() -> Self {
+        let partner = Partner::None;
+        let mut node = Self::new(
+            Config {
+                partner,
+                ..config()
+            },
+            known(),
+            Consistency::Consistent,
+        );
+        node.input(Input::Start);
+        node
+    }
+
+    /// In sync with a peer.
+    fn up(config: Config) -> Self {
+        let mut node = Self::new(config, known(), Consistency::Consistent);
+        node.input(Input::Start);
+        node.establish(EVEN);
+        node.all_done();
+        node.take();
+        assert!(node.machine.is_connected());
+        node
+    }
+
+    /// Copying from the peer, with nothing of it answered yet.
+    fn catching() -> Self {
+        let mut node = Self::new(config(), known(), Consistency::Consistent);
+        node.input(Input::Start);
+        node.establish(Peer {
+            counters: Counters {
+                local: 1,
+                remote: 0,
+            },
+            source: SyncSource::Secondary,
+            map: 0x80,
+            ..EVEN
+        });
+        while node.has("map") || node.has("mark") || node.has("metadata") {
+            node.disk_done(Ok(()));
+        }
+        assert_eq!(node.machine.copy(), LocalCopy::Catching);
+        node.take();
+        node
+    }
+
+    fn input(&mut self, input: Input) {
+        self.machine.handle(self.now, input);
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                Output::Disk(id, operation) => {
+                    self.words.push(word(&operation));
+                    self.disk.push((id, operation));
+                }
+                Output::Connect(id, _) => self.connect = Some(id),
+                Output::Identity(_, identity) => self.identity = Some(identity),
+                Output::Send(_, request) => {
+                    self.words.push(format!("> {}", request_word(&request)));
+                    if request.sequence().is_some() {
+                        self.sent.push(request);
+                    }
+                }
+                Output::Disconnect(_) => {
+                    self.words.push("disconnect".into());
+                    self.session = None;
+                    self.sent.clear();
+                }
+                Output::Completed(id, result) => self.words.push(match result {
+                    Ok(_) => format!("{} ok", id.0),
+                    Err(error) => format!("{} {}", id.0, error.name()),
+                }),
+                Output::Event(event) => self.events.push(event),
+                Output::Stopped => self.words.push("stopped".into()),
+            }
+        }
+    }
+
+    fn take(&mut self) -> String {
+        core::mem::take(&mut self.words).join(", ")
+    }
+
+    fn has(&self, what: &str) -> bool {
+        self.disk.iter().any(|(_, it)| word(it).starts_with(what))
+    }
+
+    /// Ends the oldest disk operation.
+    fn disk_done(&mut self, result: Result<(), Errno>) {
+        self.end(0, result);
+    }
+
+    /// Ends the oldest disk operation of a kind.
+    fn done(&mut self, what: &str, result: Result<(), Errno>) {
+        let position = self
+            .disk
+            .iter()
+            .position(|(_, it)| word(it).starts_with(what))
+            .unwrap_or_else(|| panic!("no {what} in {:?}", self.disk));
+        self.end(position, result);
+    }
+
+    fn end(&mut self, position: usize, result: Result<(), Errno>) {
+        let (id, operation) = self.disk.remove(position);
+        let data = match operation {
+            DiskOperation::Read { length, .. } => vec![7; length.to_usize().unwrap()].into(),
+            _ => Bytes::new(),
+        };
+        self.input(Input::Disk(id, result.map(|()| data)));
+    }
+
+    /// Answers the oldest request to the peer.
+    fn reply(&mut self, result: Result<(), Errno>) {
+        let request = self.sent.remove(0);
+        let sequence = request.sequence().unwrap();
+        let reply = match (&request, result) {
+            (_, Err(error)) => Reply::Failed {
+                sequence: Some(sequence),
+                received: false,
+                error,
+            },
+            (Request::Read { length, .. }, Ok(())) => {
+                let data = vec![9; length.to_usize().unwrap()].into();
+                let payload = Payload::plain(data).unwrap();
+                Reply::Data { sequence, payload }
+            }
+            _ => Reply::Done { sequence },
+        };
+        self.give(&reply);
+    }
+
+    /// The first of memsync's answers to the oldest request.
+    fn received(&mut self) {
+        let sequence = self.sent.first().unwrap().sequence().unwrap();
+        self.give(&Reply::Received { sequence });
+    }
+
+    fn give(&mut self, reply: &Reply) {
+        let segments = reply.encode(Version::V2, &mut Encoder::new());
+        let frame = received(Phase::Reply, &segments);
+        self.input(Input::Frame(self.session.unwrap(), frame));
+    }
+
+    fn all_done(&mut self) {
+        while !self.disk.is_empty() || !self.sent.is_empty() {
+            if self.disk.is_empty() {
+                if matches!(
+                    self.sent.first(),
+                    Some(Request::Write { memsync: true, .. })
+                ) {
+                    self.received();
+                }
+                self.reply(Ok(()));
+            } else {
+                self.disk_done(Ok(()));
+            }
+        }
+    }
+
+    fn request(&mut self, request: DeviceRequest) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        self.input(Input::Request(RequestId(id), request));
+        id
+    }
+
+    fn write(&mut self, offset: u64) -> u64 {
+        self.request(write(offset, 512))
+    }
+
+    fn read(&mut self, offset: u64) -> u64 {
+        self.request(DeviceRequest::Read {
+            offset: Offset::new(offset),
+            length: Length::new(512),
+        })
+    }
+
+    /// Runs the handshake with a peer, up to the session.
+    fn handshake(&mut self, peer: Peer) -> (SessionId, Session) {
+        let id = self.connect.take().unwrap();
+        let mut attempt = PrimaryHandshake::new(connecting::Config {
+            resource: known().resource,
+            layout: small_layout(),
+            header: Version::V1,
+            timeout: SECOND,
+        });
+        let fresh = ResourceId::new(77).unwrap();
+        self.input(Input::Identify(id, fresh));
+        while self.identity.is_none() {
+            self.done("metadata", Ok(()));
+        }
+        let welcome = FirstAnswer::Welcome(Welcome {
+            version: Some(peer.version),
+            token: Token::new([7; 16]),
+        });
+        let octets = vec![peer.map; 512].into();
+        let accepted = SecondAnswer::Accepted(Accepted {
+            standing: Standing {
+                data_size: small_layout().data_len(),
+                extent_size: small_layout().extent_size(),
+                counters: peer.counters,
+            },
+            virgin: false,
+            source: peer.source,
+            map: Map::new(512, Payload::plain(octets).unwrap()),
+        });
+        let encoder = &mut Encoder::new();
+        let first = received(Phase::Answer, &welcome.encode(encoder));
+        let second = received(Phase::Answer, &accepted.encode(peer.version, encoder));
+        for input in [
+            connecting::Input::Start,
+            connecting::Input::Connected(Which::First),
+            connecting::Input::Frame(Which::First, first),
+            connecting::Input::Connected(Which::Second),
+            connecting::Input::Identity(self.identity.take().unwrap()),
+            connecting::Input::Frame(Which::First, second),
+        ] {
+            attempt.handle(self.now, input);
+        }
+        let mut outputs = core::iter::from_fn(|| attempt.poll_output());
+        let session = outputs.find_map(|output| match output {
+            connecting::Output::Established(session) => Some(session),
+            _ => None,
+        });
+        (id, session.unwrap())
+    }
+
+    fn establish(&mut self, peer: Peer) {
+        let (id, session) = self.handshake(peer);
+        self.session = Some(id);
+        self.input(Input::Session(id, session));
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now += time;
+        self.input(Input::Timeout);
+    }
+
+    fn lose(&mut self) {
+        let id = self.session.unwrap();
+        self.input(Input::Closed(id));
+    }
+}
+
+fn write(offset: u64, len: usize) -> DeviceRequest {
+    DeviceRequest::Write {
+        offset: Offset::new(offset),
+        data: vec![5; len].into(),
+    }
+}
+
+fn delete(offset: u64) -> DeviceRequest {
+    DeviceRequest::Delete {
+        offset: Offset::new(offset),
+        length: Length::new(512),
+    }
+}
+
+fn word(operation: &DiskOperation) -> String {
+    match operation {
+        DiskOperation::Read { offset, .. } => format!("read {offset}"),
+        DiskOperation::Write { offset, .. } => format!("write {offset}"),
+        DiskOperation::Delete { offset, .. } => format!("delete {offset}"),
+        DiskOperation::Flush => "flush".into(),
+        DiskOperation::StoreMap { .. } => "map".into(),
+        DiskOperation::StoreMetadata(metadata) => {
+            let Counters { local, remote } = metadata.counters;
+            format!("metadata {local} {remote}")
+        }
+        DiskOperation::StoreConsistency(mark) => format!("mark {mark:?}"),
+    }
+}
+
+fn request_word(request: &Request) -> String {
+    let offset = request.range().map_or(0, |(offset, _)| offset.get());
+    match request {
+        Request::Read { .. } => format!("read {offset}"),
+        Request::Write { memsync: true, .. } => format!("memsync {offset}"),
+        Request::Write { .. } => format!("write {offset}"),
+        Request::Delete { .. } => format!("delete {offset}"),
+        Request::Flush { .. } => "flush".into(),
+        Request::Keepalive => "keepalive".into(),
+        Request::Progress(Progress::Copying) => "copying".into(),
+        Request::Progress(Progress::Agreed) => "agreed".into(),
+    }
+}
+
+/// A session of which no node knows.
+fn stranger() -> (SessionId, Session) {
+    let mut node = Node::new(config(), known(), Consistency::Consistent);
+    node.input(Input::Start);
+    node.handshake(EVEN)
+}
+
+/// The five columns of the first table.
+fn situation(column: usize) -> Node {
+    match column {
+        0 => Node::alone(),
+        1 => Node::up(config()),
+        2 => Node::catching(),
+        3 => {
+            let mut node = Node::up(config());
+            node.write(0);
+            node.done("map", Ok(()));
+            node.done("write", Err(Errno::EIO));
+            node.all_done();
+            assert_eq!(node.machine.copy(), LocalCopy::Failed { complete: true });
+            node
+        }
+        _ => {
+            let mut node = Node::alone();
+            node.write(0);
+            node.done("map", Ok(()));
+            node.done("write", Err(Errno::EIO));
+            node
+        }
+    }
+}
+
+#[test]
+fn every_request_goes_where_the_table_says() {
+    type Ask = fn(&mut Node) -> u64;
+    let rows: [(&str, Ask, [&str; 5]); 4] = [
+        (
+            "READ",
+            |node| node.read(16384),
+            [
+                "read 16384",
+                "read 16384",
+                "read 16384",
+                "> read 16384",
+                "EIO",
+            ],
+        ),
+        (
+            "WRITE",
+            |node| node.write(16384),
+            [
+                "map, write 16384, metadata 1 0",
+                "map, write 16384, > write 16384",
+                "map, write 16384, > write 16384",
+                "> write 16384",
+                "EIO",
+            ],
+        ),
+        (
+            "DELETE",
+            |node| node.request(delete(16384)),
+            [
+                "map, delete 16384, metadata 1 0",
+                "map, delete 16384, > delete 16384",
+                "map, delete 16384, > delete 16384",
+                "> delete 16384",
+                "EIO",
+            ],
+        ),
+        (
+            "FLUSH",
+            |node| node.request(DeviceRequest::Flush),
+            [
+                "flush",
+                "flush, > flush",
+                "flush, > flush",
+                "> flush",
+                "EIO",
+            ],
+        ),
+    ];
+    for (what, ask, expected) in rows {
+        for (column, expected) in expected.into_iter().enumerate() {
+            let mut node = situation(column);
+            // Only what this request causes is looked at.
+            let (old_disk, old_sent) = (core::mem::take(&mut node.disk), node.sent.len());
+            node.take();
+            let id = ask(&mut node);
+            let mut words = Vec::new();
+            let mut sent = node.sent.split_off(old_sent.min(node.sent.len()));
+            core::mem::swap(&mut sent, &mut node.sent);
+            for _ in 0..20 {
+                words.append(&mut node.words);
+                if let Some(end) = words
+                    .iter()
+                    .find(|word| word.starts_with(&format!("{id} ")))
+                {
+                    let error = end.strip_prefix(&format!("{id} ")).unwrap().to_owned();
+                    words.retain(|word| !word.starts_with(&format!("{id} ")));
+                    if error != "ok" {
+                        words.push(error);
+                    }
+                    break;
+                }
+                if node.disk.is_empty() {
+                    node.reply(Ok(()));
+                } else {
+                    node.disk_done(Ok(()));
+                }
+            }
+            words.retain(|word| word != "> copying");
+            assert_eq!(words.join(", "), expected, "{what} in column {column}");
+            drop((old_disk, sent));
+        }
+    }
+}
+
+#[test]
+fn the_inputs_do_what_the_table_says() {
+    let make = |state: usize| {
+        let mut node = match state {
+            0 => Node::new(config(), known(), Consistency::Consistent),
+            _ => Node::up(config()),
+        };
+        if state >= 2 {
+            node.write(0);
+            node.input(Input::Stop);
+        }
+        if state == 3 {
+            node.all_done();
+        }
+        node.take();
+        node
+    };
+    type Act = fn(&mut Node);
+    let rows: [(&str, Act, [&str; 4]); 15] = [
+        (
+            "Start",
+            |node| {
+                let connects = node.connect.is_none() && node.session.is_none();
+                let idle = node.machine.poll_timeout().is_none() && connects;
+                node.input(Input::Start);
+                assert!(idle || node.connect.is_none());
+            },
+            ["", "", "", ""],
+        ),
+        (
+            "Identify, of no attempt",
+            |node| {
+                let (id, _) = stranger();
+                node.input(Input::Identify(id, ResourceId::new(1).unwrap()));
+                assert_eq!(node.identity, None);
+            },
+            ["", "", "", ""],
+        ),
+        (
+            "Session, of no attempt",
+            |node| {
+                let (id, session) = stranger();
+                node.input(Input::Session(id, session));
+            },
+            ["disconnect", "disconnect", "disconnect", "disconnect"],
+        ),
+        (
+            "ConnectFailed, of no attempt",
+            |node| {
+                let failure = hast_proto::handshake::Failure::TimedOut;
+                node.input(Input::ConnectFailed(stranger().0, failure));
+            },
+            ["", "", "", ""],
+        ),
+        (
+            "Frame, that answers nothing",
+            |node| {
+                let sequence = Sequence::new(1_000_000).unwrap();
+                let reply = Reply::Done { sequence };
+                let segments = reply.encode(Version::V2, &mut Encoder::new());
+                let id = node.session.unwrap_or(stranger().0);
+                node.input(Input::Frame(id, received(Phase::Reply, &segments)));
+            },
+            ["", "disconnect", "", ""],
+        ),
+        (
+            "Configure",
+            |node| node.input(Input::Configure(config())),
+            ["", "", "", ""],
+        ),
+        (
+            "Request",
+            |node| {
+                node.write(8192);
+            },
+            ["1 ENXIO", "map", "2 ENXIO", "2 ENXIO"],
+        ),
+        (
+            "Request out of range",
+            |node| {
+                node.write(1 << 40);
+            },
+            ["1 ENXIO", "1 EINVAL", "2 ENXIO", "2 ENXIO"],
+        ),
+        (
+            "Request out of line",
+            |node| {
+                node.write(100);
+            },
+            ["1 ENXIO", "1 EINVAL", "2 ENXIO", "2 ENXIO"],
+        ),
+        (
+            "Disk",
+            |node| {
+                if !node.disk.is_empty() {
+                    node.disk_done(Ok(()));
+                }
+            },
+            ["", "", "stopped", ""],
+        ),
+        (
+            "Timeout",
+            |node| node.wait(Duration::ZERO),
+            ["", "", "", ""],
+        ),
+        (
+            "Stop",
+            |node| node.input(Input::Stop),
+            ["stopped", "disconnect, stopped", "", ""],
+        ),
+        (
+            "Attach",
+            |node| {
+                let provider = Provider {
+                    metadata: known(),
+                    map: vec![0; 512].into(),
+                    consistency: Consistency::Consistent,
+                };
+                node.input(Input::Attach(provider));
+                assert_eq!(
+                    node.events.contains(&Event::AttachRefused),
+                    node.machine.is_connected()
+                );
+            },
+            ["", "", "", ""],
+        ),
+        (
+            "Closed",
+            |node| {
+                if let Some(id) = node.session {
+                    node.input(Input::Closed(id));
+                }
+            },
+            ["", "disconnect", "", ""],
+        ),
+        (
+            "Invalid",
+            |node| {
+                if let Some(id) = node.session {
+                    node.input(Input::Invalid(id, FrameError::EmptyList));
+                    let loss = Loss::Frame(FrameError::EmptyList);
+                    assert!(node.events.contains(&Event::Disconnected(loss)));
+                }
+            },
+            ["", "disconnect", "", ""],
+        ),
+    ];
+    for (what, act, expected) in rows {
+        for (state, expected) in expected.into_iter().enumerate() {
+            let mut node = make(state);
+            act(&mut node);
+            assert_eq!(node.take(), expected, "{what} in state {state}");
+        }
+    }
+}
+
+#[test]
+fn an_absence_is_counted_on_disk_before_its_first_acknowledgement() {
+    let mut node = Node::alone();
+    node.write(0);
+    node.write(512);
+    assert_eq!(node.take(), "map");
+    node.done("map", Ok(()));
+    assert_eq!(node.take(), "write 0, write 512");
+    node.done("write 0", Ok(()));
+    node.done("write 512", Ok(()));
+    assert_eq!(node.take(), "metadata 1 0");
+    node.done("metadata", Ok(()));
+    assert_eq!(node.take(), "1 ok, 2 ok");
+    node.write(0);
+    node.disk_done(Ok(()));
+    assert_eq!(node.take(), "write 0, 3 ok", "one absence is counted once");
+}
+
+#[test]
+fn a_second_write_waits_for_the_map_that_is_on_its_way_for_the_first() {
+    let mut node = Node::alone();
+    node.write(0);
+    node.write(1024);
+    node.write(8192);
+    assert_eq!(node.take(), "map");
+    node.done("map", Ok(()));
+    // The first map does not mark the second extent: that goes with another one.
+    assert_eq!(node.take(), "write 0, write 1024, map");
+    node.done("map", Ok(()));
+    assert_eq!(node.take(), "write 8192");
+}
+
+#[test]
+fn only_what_overlaps_waits() {
+    let mut node = Node::up(config());
+    node.write(0);
+    node.done("map", Ok(()));
+    node.write(0);
+    node.write(512);
+    assert_eq!(
+        node.take(),
+        "map, write 0, > write 0, write 512, > write 512"
+    );
+    // As soon as the first is on the local disk: on the connection they keep their order.
+    node.done("write 0", Ok(()));
+    assert_eq!(node.take(), "write 0, > write 0");
+}
+
+#[test]
+fn a_write_on_its_way_when_the_peer_is_lost_is_marked_and_counted() {
+    let mut node = Node::up(config());
+    node.write(0);
+    node.done("map", Ok(()));
+    node.done("write", Ok(()));
+    node.take();
+    node.lose();
+    assert!(node.machine.map().differs(0));
+    assert_eq!(node.take(), "disconnect, metadata 1 0");
+    node.done("metadata", Ok(()));
+    assert_eq!(node.take(), "1 ok");
+    assert!(node.machine.map().differs(0), "and it stays marked");
+}
+
+#[test]
+fn a_write_that_the_peer_refuses_is_marked_counted_and_tried_again() {
+    let mut node = Node::up(config());
+    node.write(0);
+    node.done("map", Ok(()));
+    node.done("write", Ok(()));
+    node.take();
+    node.reply(Err(Errno::EIO));
+    assert!(node.machine.map().differs(0) && !node.machine.is_in_sync());
+    assert_eq!(node.take(), "> copying, metadata 1 0");
+    node.done("metadata", Ok(()));
+    assert_eq!(node.take(), "1 ok");
+    node.wait(10 * SECOND);
+    node.all_done();
+    assert!(node.machine.is_in_sync());
+    assert_eq!(
+        node.machine.metadata().counters.local,
+        0,
+        "they agree again"
+    );
+}
+
+#[test]
+fn the_modes_acknowledge_when_they_say() {
+    let with = |replication| {
+        let mut node = Node::up(Config {
+            replication,
+            ..config()
+        });
+        node.write(0);
+        node.done("map", Ok(()));
+        node.take();
+        node
+    };
+    let mut node = with(Replication::Fullsync);
+    node.reply(Ok(()));
+    assert_eq!(node.take(), "");
+    node.done("write", Ok(()));
+    assert_eq!(node.take(), "1 ok");
+
+    let mut node = with(Replication::Memsync);
+    node.done("write", Ok(()));
+    assert_eq!(node.take(), "");
+    node.received();
+    assert_eq!(node.take(), "1 ok");
+    node.reply(Ok(()));
+    assert_eq!(node.machine.map().busy(), 0);
+    // There is no "received" for a DELETE.
+    node.take();
+    node.request(delete(512));
+    node.done("delete", Ok(()));
+    assert_eq!(node.take(), "delete 512, > delete 512");
+    node.reply(Ok(()));
+    assert_eq!(node.take(), "2 ok");
+
+    let mut node = with(Replication::Async);
+    node.done("write", Ok(()));
+    assert_eq!(node.take(), "1 ok");
+    assert_eq!(
+        node.machine.map().busy(),
+        1,
+        "marked until the peer has it, too"
+    );
+    // The peer never gets it: that is as good as written alone.
+    node.lose();
+    assert_eq!(node.take(), "disconnect, metadata 1 0");
+}
+
+#[test]
+fn memsync_is_not_asked_of_version_1_nor_acknowledged_after_a_failure() {
+    let memsync = Config {
+        replication: Replication::Memsync,
+        ..config()
+    };
+    let mut node = Node::new(memsync.clone(), known(), Consistency::Consistent);
+    node.input(Input::Start);
+    node.establish(Peer {
+        version: Version::V1,
+        ..EVEN
+    });
+    node.all_done();
+    node.take();
+    node.write(0);
+    node.done("map", Ok(()));
+    assert_eq!(node.take(), "map, write 0, > write 0");
+
+    // HAST §14.55: the local failure comes last.
+    let mut node = Node::up(memsync);
+    node.write(0);
+    node.done("map", Ok(()));
+    node.received();
+    node.done("write", Err(Errno::EIO));
+    node.done("mark", Ok(()));
+    node.take();
+    node.reply(Ok(()));
+    assert_eq!(node.take(), "1 ok", "only when the peer has it on disk");
+}
+
+#[test]
+fn a_local_failure_is_marked_before_the_peer_s_word_counts() {
+    let mut node = Node::up(config());
+    node.write(0);
+    node.done("map", Ok(()));
+    node.reply(Ok(()));
+    node.take();
+    node.done("write", Err(Errno::EIO));
+    assert_eq!(node.take(), "mark Incomplete");
+    node.done("mark", Ok(()));
+    assert_eq!(node.take(), "1 ok");
+    // It is attached again: everything is copied, and the mark goes last.
+    let provider = Provider {
+        metadata: known(),
+        map: vec![0; 512].into(),
+        consistency: Consistency::Consistent,
+    };
+    node.input(Input::Attach(provider));
+    assert_eq!(node.machine.copy(), LocalCopy::Catching);
+    assert_eq!(node.machine.map().to_copy(), 16);
+    node.all_done();
+    assert_eq!(node.machine.copy(), LocalCopy::Current);
+    let words = node.take();
+    let (flush, mark) = (
+        words.find("flush").unwrap(),
+        words.find("mark Consistent").unwrap(),
+    );
+    assert!(flush < mark, "{words}");
+    assert_eq!(node.machine.stats().copied, 16 * 8192);
+}
+
+#[test]
+fn a_local_failure_without_a_complete_peer_fails_requests() {
+    let mut node = Node::up(config());
+    node.lose();
+    node.write(0);
+    node.done("map", Ok(()));
+    node.take();
+    node.done("write", Err(Errno::EIO));
+    assert_eq!(node.take(), "1 EIO");
+    assert_eq!(node.machine.copy(), LocalCopy::Failed { complete: false });
+    let provider = Provider {
+        metadata: known(),
+        map: vec![0; 512].into(),
+        consistency: Consistency::Consistent,
+    };
+    node.input(Input::Attach(provider));
+    assert_eq!(node.machine.copy(), LocalCopy::Current);
+    assert!(
+        node.machine.map().differs(0),
+        "what was marked stays marked"
+    );
+}
+
+#[test]
+fn without_the_mark_a_failed_disk_acknowledges_nothing() {
+    let mut node = Node::up(config());
+    node.write(0);
+    node.done("map", Ok(()));
+    node.reply(Ok(()));
+    node.done("write", Err(Errno::EIO));
+    node.take();
+    node.done("mark", Err(Errno::EIO));
+    assert_eq!(node.take(), "1 EIO");
+}
+
+#[test]
+fn stale_blocks_are_read_from_the_peer_until_they_are_copied() {
+    let mut node = Node::catching();
+    // The last of every eight extents differs: the eighth begins at 57344.
+    node.sent.clear();
+    node.read(57344);
+    assert_eq!(node.take(), "> read 57344");
+    node.reply(Ok(()));
+    assert_eq!(node.take(), "1 ok");
+    node.read(0);
+    assert_eq!(node.take(), "read 0");
+    // The peer is lost: what is stale cannot be read, nor anything be written.
+    node.lose();
+    node.take();
+    node.read(57344);
+    assert_eq!(node.take(), "2 ok, 3 EIO".replace("2 ok, ", ""));
+    node.write(0);
+    node.done("map", Ok(()));
+    node.done("write", Ok(()));
+    assert!(node.take().ends_with("4 EIO"));
+}
+
+#[test]
+fn a_read_that_became_stale_while_it_was_read_is_read_again() {
+    let mut node = Node::up(config());
+    node.read(57344);
+    node.lose();
+    node.wait(SECOND);
+    node.establish(Peer {
+        counters: Counters {
+            local: 1,
+            remote: 0,
+        },
+        source: SyncSource::Secondary,
+        map: 0x80,
+        ..EVEN
+    });
+    while node.has("map") || node.has("mark") || node.has("metadata") {
+        let what = ["map", "mark", "metadata"]
+            .into_iter()
+            .find(|it| node.has(it));
+        node.done(what.unwrap(), Ok(()));
+    }
+    node.take();
+    node.done("read", Ok(()));
+    assert_eq!(node.take(), "> read 57344");
+}
+
+#[test]
+fn a_failed_local_read_is_answered_by_the_peer_unless_that_lacks_the_block() {
+    let mut node = Node::up(config());
+    node.read(0);
+    node.done("read", Err(Errno::EIO));
+    assert_eq!(node.take(), "read 0, > read 0");
+    node.reply(Ok(()));
+    assert_eq!(node.take(), "1 ok");
+    node.write(0);
+    node.done("map", Ok(()));
+    node.done("write", Ok(()));
+    node.reply(Err(Errno::EIO));
+    node.done("metadata", Ok(()));
+    node.take();
+    node.read(512);
+    node.done("read", Err(Errno::EIO));
+    assert_eq!(node.take(), "read 512, 3 EIO");
+}
+
+#[test]
+fn large_writes_and_reads_are_split_for_the_peer_only() {
+    let mut node = Node::up(config());
+    node.request(write(0, 10_240));
+    node.done("map", Ok(()));
+    assert_eq!(
+        node.take(),
+        "map, write 0, > write 0, > write 4096, > write 8192"
+    );
+    node.done("write", Ok(()));
+    node.reply(Ok(()));
+    node.reply(Ok(()));
+    assert_eq!(node.take(), "");
+    node.reply(Ok(()));
+    assert_eq!(node.take(), "1 ok");
+    node.request(DeviceRequest::Read {
+        offset: Offset::new(0),
+        length: Length::new(8192),
+    });
+    node.done("read", Err(Errno::EIO));
+    assert_eq!(node.take(), "read 0, > read 0, > read 4096");
+}
+
+#[test]
+fn requests_wait_for_the_first_attempt_but_not_for_long() {
+    let waiting = || {
+        let mut node = Node::new(config(), known(), Consistency::Consistent);
+        node.input(Input::Start);
+        node.write(0);
+        node.read(0);
+        assert_eq!(node.take(), "");
+        node
+    };
+    let mut node = waiting();
+    node.wait(2 * SECOND);
+    assert_eq!(node.take(), "read 0, map");
+
+    let mut node = waiting();
+    let id = node.connect.take().unwrap();
+    let refused = Refused::from(Refusal::NotConfigured);
+    let failure = hast_proto::handshake::Failure::Refused(refused);
+    node.input(Input::ConnectFailed(id, failure));
+    assert_eq!(node.take(), "read 0, map");
+
+    // The peer is primary, too, and asks to wait: another attempt, every second.
+    let mut node = waiting();
+    let id = node.connect.take().unwrap();
+    let refused = Refused::from(Refusal::Role(hast_proto::Role::Primary));
+    let failure = hast_proto::handshake::Failure::Refused(refused);
+    node.input(Input::ConnectFailed(id, failure));
+    assert_eq!(node.take(), "");
+    node.wait(SECOND);
+    assert!(node.connect.is_some());
+}
+
+#[test]
+fn a_session_agreed_on_false_counters_is_given_up() {
+    let mut node = Node::new(config(), known(), Consistency::Consistent);
+    node.input(Input::Start);
+    let (id, session) = node.handshake(EVEN);
+    // Nobody has waited for the answer.
+    node.wait(2 * SECOND);
+    node.write(0);
+    node.done("map", Ok(()));
+    node.done("write", Ok(()));
+    node.done("metadata", Ok(()));
+    node.take();
+    node.input(Input::Session(id, session));
+    assert_eq!(node.take(), "disconnect");
+    assert!(node.events.contains(&Event::GivenUp(None)));
+    assert!(node.connect.is_some(), "and asked again at once");
+    assert!(!node.machine.is_connected());
+}
+
+#[test]
+fn nothing_is_written_while_a_session_opens() {
+    let mut node = Node::new(config(), known(), Consistency::Consistent);
+    node.input(Input::Start);
+    let (id, session) = node.handshake(EVEN);
+    node.wait(2 * SECOND);
+    node.write(0);
+    node.done("map", Ok(()));
+    node.input(Input::Session(id, session));
+    node.session = Some(id);
+    node.write(16384);
+    node.take();
+    // The first write ends, and counts: that is enough to give the session up.
+    node.done("write", Ok(()));
+    assert_eq!(node.take(), "metadata 1 0");
+    node.done("metadata", Ok(()));
+    assert!(node.take().starts_with("1 ok, disconnect"));
+}
+
+#[test]
+fn a_new_identifier_is_on_disk_before_it_is_sent() {
+    let mut node = Node::new(config(), small_metadata(), Consistency::Consistent);
+    node.input(Input::Start);
+    let id = node.connect.take().unwrap();
+    node.input(Input::Identify(id, ResourceId::new(5).unwrap()));
+    assert_eq!(node.take(), "metadata 0 0");
+    assert_eq!(node.identity, None);
+    node.done("metadata", Ok(()));
+    let identity = node.identity.unwrap();
+    assert_eq!(identity.resource_id.get(), 5);
+    assert_eq!(identity.virgin, hast_proto::decision::Virgin::Yes);
+}
+
+#[test]
+fn a_silent_peer_is_asked_for_a_sign_of_life_and_then_given_up() {
+    let mut node = Node::up(config());
+    node.wait(7 * SECOND);
+    assert_eq!(node.take(), "> keepalive");
+    node.wait(3 * SECOND);
+    assert_eq!(node.take(), "> read 0");
+    node.reply(Ok(()));
+    node.wait(10 * SECOND);
+    assert_eq!(node.take(), "> read 0");
+    node.write(0);
+    node.done("map", Ok(()));
+    node.done("write", Ok(()));
+    node.take();
+    node.wait(10 * SECOND);
+    assert!(node.events.contains(&Event::Disconnected(Loss::Silent)));
+    node.done("metadata", Ok(()));
+    assert!(node.take().ends_with("1 ok"), "nobody waits any longer");
+}
+
+#[test]
+fn replies_that_fit_nothing_end_the_session() {
+    let sequence = Sequence::new(1_000_000).unwrap();
+    let data = Reply::Data {
+        sequence,
+        payload: Payload::plain(Bytes::from_static(b"x")).unwrap(),
+    };
+    for reply in [Reply::Done { sequence }, Reply::Received { sequence }, data] {
+        let mut node = Node::up(config());
+        node.give(&reply);
+        assert_eq!(node.take(), "disconnect");
+    }
+    // Data of another length, data for a write, and "received" that was not asked for.
+    let mut node = Node::up(config());
+    node.read(0);
+    node.done("read", Err(Errno::EIO));
+    let sequence = node.sent.first().unwrap().sequence().unwrap();
+    let payload = Payload::plain(vec![1; 511].into()).unwrap();
+    node.give(&Reply::Data { sequence, payload });
+    assert!(node.take().ends_with("disconnect, 1 EIO"));
+    for received in [false, true] {
+        let mut node = Node::up(config());
+        node.write(0);
+        node.done("map", Ok(()));
+        let sequence = node.sent.first().unwrap().sequence().unwrap();
+        let payload = Payload::plain(vec![1; 512].into()).unwrap();
+        node.take();
+        node.give(&match received {
+            true => Reply::Received { sequence },
+            false => Reply::Data { sequence, payload },
+        });
+        assert_eq!(node.take(), "disconnect");
+    }
+}
+
+#[test]
+fn steps_yield_to_the_device_keep_out_of_its_way_and_keep_the_rate() {
+    let copying = |config: Config| {
+        let mut node = Node::new(config, known(), Consistency::Consistent);
+        node.input(Input::Start);
+        node.establish(Peer { map: 1, ..EVEN });
+        node.done("map", Ok(()));
+        assert!(node.events.contains(&Event::CopyStarted {
+            extents: 2,
+            from_peer: false
+        }));
+        node
+    };
+    // Two steps of 4096 at a time, and of the first extent there are no more.
+    let mut node = copying(config());
+    assert!(node.take().ends_with("> copying, read 0, read 4096"));
+    // A write that overlaps waits for the step, one that does not does not.
+    node.write(0);
+    node.write(16384);
+    node.done("map", Ok(()));
+    assert_eq!(node.take(), "map, write 16384, > write 16384");
+    node.done("read 0", Ok(()));
+    assert_eq!(node.take(), "> write 0");
+    node.sent.rotate_left(1);
+    node.reply(Ok(()));
+    assert_eq!(node.take(), "write 0, > write 0");
+    // While the device is used only one is on its way.
+    node.done("read 4096", Ok(()));
+    assert_eq!(node.take(), "> write 4096");
+
+    let mut node = copying(Config {
+        copy_rate: core::num::NonZeroU64::new(4096),
+        ..config()
+    });
+    assert!(node.take().ends_with("> copying, read 0"));
+    node.wait(SECOND - Duration::from_nanos(1));
+    assert_eq!(node.take(), "");
+    node.wait(Duration::from_nanos(1));
+    assert_eq!(node.take(), "read 4096");
+}
+
+#[test]
+fn a_failed_step_keeps_its_mark_is_reported_and_tried_again() {
+    let mut node = Node::new(config(), known(), Consistency::Consistent);
+    node.input(Input::Start);
+    node.establish(Peer { map: 1, ..EVEN });
+    node.done("map", Ok(()));
+    node.done("read 0", Err(Errno::EIO));
+    node.all_done();
+    assert!(node.events.contains(&Event::CopyFailed { extents: 1 }));
+    assert!(node.machine.map().differs(0) && !node.machine.map().differs(8));
+    assert!(!node.machine.is_in_sync());
+    node.wait(10 * SECOND);
+    node.all_done();
+    assert!(node.machine.is_in_sync());
+}
+
+#[test]
+fn what_may_be_in_a_write_cache_is_copied_when_the_peer_is_lost() {
+    let mut node = Node::up(config());
+    node.write(0);
+    node.all_done();
+    assert!(node.machine.is_in_sync());
+    node.lose();
+    assert!(node.machine.map().differs(0));
+
+    // Also what is there, and is not here yet.
+    let mut node = Node::up(config());
+    node.write(0);
+    node.done("map", Ok(()));
+    node.reply(Ok(()));
+    node.lose();
+    node.all_done();
+    node.request(DeviceRequest::Flush);
+    node.all_done();
+    assert!(node.machine.map().differs(0));
+
+    let mut node = Node::up(config());
+    node.write(0);
+    node.all_done();
+    node.request(DeviceRequest::Flush);
+    node.all_done();
+    node.lose();
+    assert!(!node.machine.map().differs(0), "it was flushed");
+}
+
+#[test]
+fn marks_do_not_pile_up_under_a_user_who_never_flushes() {
+    let mut node = Node::up(config());
+    for extent in 0..16 {
+        node.write(extent * 8192);
+        node.all_done();
+    }
+    assert!(node.take().contains("flush"));
+    assert!(node.machine.map().unsettled_extents() <= 3);
+}
+
+#[test]
+fn what_is_pending_is_bounded() {
+    let mut node = Node::up(Config {
+        max_requests: 2,
+        max_octets: 1024,
+        ..config()
+    });
+    node.write(0);
+    assert!(!node.machine.is_full());
+    node.write(512);
+    assert!(node.machine.is_full());
+    node.take();
+    node.read(0);
+    assert_eq!(node.take(), "3 EAGAIN");
+    node.all_done();
+    assert!(!node.machine.is_full());
+}
+
+#[test]
+fn a_flush_that_nobody_knows_is_none() {
+    let mut node = Node::up(config());
+    node.request(DeviceRequest::Flush);
+    node.done("flush", Err(Errno::EOPNOTSUPP));
+    node.reply(Err(Errno::EOPNOTSUPP));
+    assert_eq!(node.take(), "flush, > flush, 1 ok");
+    assert_eq!(node.machine.copy(), LocalCopy::Current);
+}
+
+#[test]
+fn a_disk_that_deletes_nothing_has_not_failed() {
+    let mut node = Node::up(config());
+    node.request(delete(0));
+    node.done("map", Ok(()));
+    node.done("delete", Err(Errno::EOPNOTSUPP));
+    node.reply(Err(Errno::ENOTTY));
+    assert_eq!(node.take(), "map, delete 0, > delete 0, 1 ok");
+    assert_eq!(node.machine.copy(), LocalCopy::Current);
+    assert!(node.machine.is_in_sync());
+}
+
+#[test]
+fn a_flush_that_fails_there_is_not_tried_again_at_once() {
+    let mut node = Node::up(config());
+    for extent in 0..16 {
+        node.write(extent * 8192);
+        while !node.disk.is_empty() || !node.sent.is_empty() {
+            match node.sent.first() {
+                Some(Request::Flush { .. }) => node.reply(Err(Errno::EIO)),
+                Some(_) => node.reply(Ok(())),
+                None => node.disk_done(Ok(())),
+            }
+        }
+    }
+    assert_eq!(node.take().matches("> flush").count(), 1);
+    assert_eq!(node.machine.map().unsettled_extents(), 16);
+}
+
+#[test]
+fn a_read_of_a_stale_block_waits_while_a_session_opens() {
+    let mut node = Node::new(config(), known(), Consistency::Consistent);
+    node.input(Input::Start);
+    let peer = Peer {
+        counters: Counters {
+            local: 1,
+            remote: 0,
+        },
+        source: SyncSource::Secondary,
+        map: 0x80,
+        ..EVEN
+    };
+    let (id, session) = node.handshake(peer);
+    node.wait(2 * SECOND);
+    node.session = Some(id);
+    node.input(Input::Session(id, session));
+    node.take();
+    node.read(57344);
+    assert_eq!(node.take(), "");
+    while node.has("map") || node.has("mark") {
+        node.disk_done(Ok(()));
+    }
+    // One is the step that copies it.
+    assert_eq!(node.take().matches("> read 57344").count(), 2);
+}
+
+#[test]
+fn a_step_that_waits_for_a_write_lets_no_further_one_past() {
+    let mut node = Node::new(config(), known(), Consistency::Consistent);
+    node.input(Input::Start);
+    node.establish(Peer { map: 1, ..EVEN });
+    node.done("map", Ok(()));
+    // It is in the ninth extent, of which the steps come later.
+    node.write(65536);
+    node.done("read 0", Ok(()));
+    node.done("read 4096", Ok(()));
+    node.sent.rotate_left(1);
+    node.reply(Ok(()));
+    node.reply(Ok(()));
+    node.take();
+    node.write(66048);
+    assert_eq!(node.take(), "");
+    node.done("write 65536", Ok(()));
+    node.reply(Ok(()));
+    assert_eq!(node.take(), "1 ok, read 65536");
+    node.done("read 65536", Ok(()));
+    node.reply(Ok(()));
+    assert!(node.take().contains("write 66048, > write 66048"));
+}
