@@ -2,10 +2,12 @@
 #![no_std]
 #![deny(unsafe_code)]
 
+extern crate alloc;
 #[cfg(feature = "tokio")]
 extern crate std;
 
 pub use carp_proto;
 
+pub mod failover;
 #[cfg(feature = "tokio")]
 pub mod io;
