@@ -567,7 +567,7 @@ fn the_inputs_do_what_the_table_says() {
                 let sequence = Sequence::new(1_000_000).unwrap();
                 let reply = Reply::Done { sequence };
                 let segments = reply.encode(Version::V2, &mut Encoder::new());
-                let id = node.session.unwrap_or(stranger().0);
+                let id = node.session.unwrap_or_else(|| stranger().0);
                 node.input(Input::Frame(id, received(Phase::Reply, &segments)));
             },
             ["", "disconnect", "", ""],
