@@ -8,21 +8,22 @@
 //! could write.
 //!
 //! ```text
-//!                 wanted               record held            all steps done
-//!   +---------+ --------> +-----------+ --------> +-----------+ --------> +--------+
-//!   | Standby |           | Acquiring |           | Promoting |           | Active |
-//!   +---------+ <--+      +-----------+           +-----------+           +--------+
-//!        ^         |            |  not wanted any more  |  not wanted any    |   | planned
-//!        |         +-- or:      |                       |  more, a step      |   v
-//!        | given back, or   +-----------+               |  failed            |  +----------+
-//!        | no answer        | Releasing | <------+      |          not wanted|  | Draining |
-//!        +----------------- +-----------+ all    |      v          any more  v  +----------+
-//!                                         undone +-- +----------+ <---------------+
-//!   start: as Demoting, of everything                | Demoting | <--+ time to
-//!                                                    +----------+    | try again
-//!                                       cannot be undone  |     +-------+
-//!                                                         +---> | Stuck |
-//!                                                               +-------+
+//!   +---------+ wanted  +-----------+  record held  +-----------+  all done  +--------+
+//!   | Standby | ------> | Acquiring | ------------> | Promoting | ---------> | Active |
+//!   +---------+         +-----------+               +-----------+            +--------+
+//!        ^                    | not wanted                |                   |      | planned
+//!        | given back,        v any more     not wanted   |        not wanted |      v
+//!        | or no answer +-----------+        any more, or |          any more | +----------+
+//!        +------------- | Releasing |        a step failed|                   | | Draining |
+//!                       +-----------+                     v                   | +----------+
+//!                             ^                     +----------+              |      | drained
+//!                             +-------------------- | Demoting | <------------+------+
+//!                                all undone         +----------+
+//!                                                     |      ^
+//!     a start is a demotion          cannot be undone v      | time to try again
+//!     of everything                                 +----------+
+//!                                                   |  Stuck   |
+//!                                                   +----------+
 //! ```
 //!
 //! Without an arbiter, Acquiring and Releasing are passed over.
