@@ -42,6 +42,10 @@ const BROADCAST: MacAddr = MacAddr([0xff; 6]);
 /// than 2 and 3, and fewer than 8 bytes. Those are counted nowhere; everything else is in the
 /// counters of the driver, which also checks TTLs, and in [`ReceiveStats`].
 ///
+/// # When it is dropped
+///
+/// The thread closes the sockets, a moment later: the kernel may take tens of milliseconds.
+///
 /// # Source addresses
 ///
 /// Chosen as by FreeBSD (CARP §1.2.1), but that IPv6 prefers link-local ones: the first address
