@@ -13,7 +13,7 @@ pub const BLOCK_LEN: usize = 4096;
 pub(crate) const BLOCK: Length = Length::new(4096);
 
 /// The most extents of a resource: 128 TiB of the default size. A map in memory takes 2 octets
-/// and 3 bits for each.
+/// and 6 bits for each.
 pub const MAX_EXTENTS: u32 = 1 << 26;
 
 /// How many recently written extents stay marked on disk: 2 to 4096 (HAST §4.5).

@@ -129,8 +129,8 @@ fn the_largest_map_takes_what_is_documented() {
     let layout = layout.unwrap();
     let peak = peak(|| drop(black_box(ActiveMap::new(layout, KeepDirty::DEFAULT))));
     let extents = usize::try_from(MAX_EXTENTS).unwrap();
-    // Two octets and three bits for each.
-    assert!(peak <= extents * 2 + extents * 3 / 8 + 4096, "{peak}");
+    // Two octets and six bits for each.
+    assert!(peak <= extents * 2 + extents * 6 / 8 + 4096, "{peak}");
 }
 
 #[test]
