@@ -1,9 +1,6 @@
 //! Both sides of the handshake: every cell of the state tables, and what they promise.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "common/machine.rs"]
 mod machine;
