@@ -7,9 +7,9 @@
 //! looks at.
 
 use libc::{
-    BPF_ABS, BPF_ALU, BPF_B, BPF_H, BPF_IND, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_LDX,
-    BPF_LEN, BPF_MSH, BPF_RET, BPF_RSH, BPF_SUB, BPF_W, BPF_X, PACKET_LOOPBACK, RTM_NEWADDR,
-    SKF_AD_OFF, SKF_AD_PKTTYPE,
+    AF_INET6, BPF_ABS, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IND, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K,
+    BPF_LD, BPF_LDX, BPF_LEN, BPF_MSH, BPF_RET, BPF_RSH, BPF_SUB, BPF_W, BPF_X, IFA_F_DEPRECATED,
+    IFA_F_NODAD, IFA_F_PERMANENT, PACKET_LOOPBACK, RTM_NEWADDR, SKF_AD_OFF, SKF_AD_PKTTYPE,
 };
 use socket2::SockFilter;
 
@@ -58,19 +58,33 @@ pub(super) fn advertisements_v6() -> [SockFilter; 10] {
 
 /// For a netlink socket: no addresses that the socket of number `port` added or refreshed.
 /// What it removed is heard: the kernel may have removed others along with it.
-pub(super) fn not_added_by(port: u32) -> [SockFilter; 6] {
+///
+/// Of IPv6 addresses the kernel does not say who added them. Those that are given a new lifetime
+/// four times a second are told by their flags: without duplicate address detection, deprecated,
+/// and not there for good. Somebody else's are like that only if they are another instance's.
+pub(super) fn not_added_by(port: u32) -> [SockFilter; 11] {
     /// Where a message says what it is,
     const TYPE_OFFSET: u32 = 4;
-    /// and who caused it.
+    /// who caused it,
     const PORT_OFFSET: u32 = 12;
+    /// of which family the address is,
+    const FAMILY_OFFSET: u32 = 16;
+    /// and its flags.
+    const FLAGS_OFFSET: u32 = 18;
+    const OURS: u32 = IFA_F_NODAD | IFA_F_DEPRECATED;
     [
         // Loads are in network order, what is loaded is not.
         statement(BPF_LD | BPF_H | BPF_ABS, TYPE_OFFSET),
-        jump(BPF_JEQ, u32::from(RTM_NEWADDR.to_be()), 0, 3),
+        jump(BPF_JEQ, u32::from(RTM_NEWADDR.to_be()), 0, 7),
         statement(BPF_LD | BPF_W | BPF_ABS, PORT_OFFSET),
-        jump(BPF_JEQ, port.to_be(), 0, 1),
-        statement(BPF_RET | BPF_K, DROP),
+        jump(BPF_JEQ, port.to_be(), 6, 0),
+        statement(BPF_LD | BPF_B | BPF_ABS, FAMILY_OFFSET),
+        jump(BPF_JEQ, AF_INET6.unsigned_abs(), 0, 3),
+        statement(BPF_LD | BPF_B | BPF_ABS, FLAGS_OFFSET),
+        statement(BPF_ALU | BPF_AND | BPF_K, OURS | IFA_F_PERMANENT),
+        jump(BPF_JEQ, OURS, 1, 0),
         statement(BPF_RET | BPF_K, ACCEPT),
+        statement(BPF_RET | BPF_K, DROP),
     ]
 }
 
