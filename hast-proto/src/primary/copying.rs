@@ -36,6 +36,8 @@ enum Phase {
 struct Moving {
     step: Step,
     range: Range,
+    /// Whether the session for which it was begun is over: the next one may copy the other way.
+    is_stale: bool,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -141,6 +143,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         self.copying.blocked = None;
         self.copying.retry_at = None;
         self.copying.next_at = None;
+        for moving in self.copying.steps.values_mut() {
+            moving.is_stale = true;
+        }
         // Sealing of this node's own copy needs nobody else.
         if matches!(self.copying.phase, Phase::Walking | Phase::Settling) {
             self.copying.phase = Phase::Off;
@@ -214,7 +219,11 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
     fn begin_step(&mut self, step: Step, range: Range) {
         let key = self.key();
         let (offset, length) = (range.offset, range.length);
-        let moving = Moving { step, range };
+        let moving = Moving {
+            step,
+            range,
+            is_stale: false,
+        };
         self.copying.steps.insert(key, moving);
         match self.copy {
             LocalCopy::Catching => {
@@ -238,7 +247,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         let Some(moving) = self.copying.steps.get(&key) else {
             return;
         };
-        let range = moving.range;
+        let (range, is_stale) = (moving.range, moving.is_stale);
         let data = match result {
             Ok(data) if Length::of(&data) == range.length => data,
             result => {
@@ -253,6 +262,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         };
         let (offset, length) = (range.offset, range.length);
         match self.copy {
+            _ if is_stale => self.end_step(key, StepOutcome::Failed),
             LocalCopy::Catching => {
                 self.operate(
                     Purpose::CopyWrite(key),
