@@ -196,7 +196,7 @@ fn as_many_virtual_hosts_of_two_families_keep_all_their_addresses() {
         Vec::from([IpAddr::from([10, 9, 0, id]), IpAddr::from(v6)])
     };
     // Most of it is the kernel's, which looks at all addresses of IPv6 whenever one is refreshed.
-    virtual_hosts(shared, 0.2);
+    virtual_hosts(shared, 0.1);
 }
 
 /// Has side A be the master of 255 virtual hosts with these addresses each, for at most this
