@@ -6,6 +6,7 @@ use core::time::Duration;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::process::Command;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -23,9 +24,21 @@ pub(crate) const PERIOD: Duration = Duration::from_millis(1);
 
 /// Echo servers on all nodes, and the client.
 pub(crate) struct Prober {
-    probes: Arc<Mutex<Vec<Probe>>>,
+    log: Mutex<Log>,
     ended: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
+}
+
+/// What the client has told so far. It never waits for whoever reads: a thread without precedence
+/// that holds a lock can be kept from the processor for milliseconds.
+struct Log {
+    notes: Receiver<Note>,
+    probes: Vec<Probe>,
+}
+
+enum Note {
+    Asked(Instant),
+    Answered { question: u32, by: u8 },
 }
 
 /// A question, and which node answered it.
@@ -57,7 +70,6 @@ impl Prober {
         client.sysctl("ipv4/neigh/eth0/unres_qlen_bytes", "0");
 
         let ended = Arc::new(AtomicBool::new(false));
-        let probes = Arc::new(Mutex::new(Vec::new()));
         let mut threads: Vec<_> = lab
             .nodes()
             .iter()
@@ -67,13 +79,17 @@ impl Prober {
             .namespace()
             .enter(|| UdpSocket::bind((client.ipv4(), 0)).expect("a socket"));
         socket.set_nonblocking(true).expect("a socket");
-        let asking = (Arc::clone(&probes), Arc::clone(&ended));
+        let (client, notes) = mpsc::channel();
+        let asking = Arc::clone(&ended);
         threads.push(thread::spawn(move || {
             hurry();
-            ask(&socket, (address, PORT).into(), &asking.0, &asking.1);
+            ask(&socket, (address, PORT).into(), &client, &asking);
         }));
         Self {
-            probes,
+            log: Mutex::new(Log {
+                notes,
+                probes: Vec::new(),
+            }),
             ended,
             threads,
         }
@@ -85,7 +101,7 @@ impl Prober {
             limit,
             || format!("an answer from node {node}; the last was {:?}", self.last()),
             || {
-                let probes = self.probes();
+                let probes = &self.log().probes;
                 let recent = probes.iter().rev().take_while(|probe| probe.sent > since);
                 let mut answers = recent.filter_map(|probe| probe.answered_by);
                 answers.next() == Some(node)
@@ -95,13 +111,13 @@ impl Prober {
 
     /// Who answered last.
     pub(crate) fn last(&self) -> Option<u8> {
-        let probes = self.probes();
+        let probes = &self.log().probes;
         probes.iter().rev().find_map(|probe| probe.answered_by)
     }
 
     /// The longest outage that ended after `since`.
     pub(crate) fn longest(&self, since: Instant) -> Outage {
-        let probes = self.probes();
+        let probes = &self.log().probes;
         let mut longest = Outage {
             length: Duration::ZERO,
             jitter: Duration::ZERO,
@@ -125,8 +141,24 @@ impl Prober {
         longest
     }
 
-    fn probes(&self) -> MutexGuard<'_, Vec<Probe>> {
-        self.probes.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Everything up to now.
+    fn log(&self) -> MutexGuard<'_, Log> {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let Log { notes, probes } = &mut *log;
+        for note in notes.try_iter() {
+            match note {
+                Note::Asked(sent) => probes.push(Probe {
+                    sent,
+                    answered_by: None,
+                }),
+                Note::Answered { question, by } => {
+                    if let Some(probe) = probes.get_mut(question as usize) {
+                        probe.answered_by = Some(by);
+                    }
+                }
+            }
+        }
+        log
     }
 }
 
@@ -191,8 +223,8 @@ fn bind_ahead(address: Ipv4Addr) -> UdpSocket {
     fd.into()
 }
 
-/// Asks once per [`PERIOD`], and notes the answers.
-fn ask(socket: &UdpSocket, server: SocketAddr, probes: &Mutex<Vec<Probe>>, ended: &AtomicBool) {
+/// Asks once per [`PERIOD`], and tells of questions and answers.
+fn ask(socket: &UdpSocket, server: SocketAddr, notes: &Sender<Note>, ended: &AtomicBool) {
     let start = Instant::now();
     let mut buffer = [0; 8];
     for number in 0_u32.. {
@@ -204,26 +236,19 @@ fn ask(socket: &UdpSocket, server: SocketAddr, probes: &Mutex<Vec<Probe>>, ended
         if let Some(early) = due.checked_duration_since(sent) {
             thread::sleep(early);
         }
-        let sent = Instant::now();
-        probes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Probe {
-                sent,
-                answered_by: None,
-            });
+        // Nobody reads any more when the lab is taken down.
+        let _ = notes.send(Note::Asked(Instant::now()));
         // It fails while the address cannot be resolved.
         let _ = socket.send_to(&number.to_be_bytes(), server);
         while let Ok((length, from)) = socket.recv_from(&mut buffer) {
-            let [a, b, c, d, node, ..] = buffer;
-            let index = u32::from_be_bytes([a, b, c, d]);
-            let mut probes = probes.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(probe) = probes.get_mut(index as usize).filter(|_| length == 5) {
+            let [a, b, c, d, by, ..] = buffer;
+            let question = u32::from_be_bytes([a, b, c, d]);
+            if length == 5 {
                 assert_eq!(
                     from, server,
                     "the answer comes from where the question went"
                 );
-                probe.answered_by = Some(node);
+                let _ = notes.send(Note::Answered { question, by });
             }
         }
     }
