@@ -19,6 +19,7 @@
 //! one [segment](SegmentId), a network reached by one [`Transport`]; what it decides is done
 //! to the machine underneath by its [`Effects`].
 
+pub mod block;
 mod clock;
 mod driver;
 mod effects;
