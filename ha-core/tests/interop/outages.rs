@@ -56,11 +56,7 @@ fn nothing_changes_at_rest() {
 #[test]
 #[ignore = "needs root and network namespaces"]
 fn nothing_changes_on_busy_processors() {
-    let mut rig = Rig::new(
-        Lab::alone(2),
-        Group::FastCarp(25, 26),
-        &["--realtime", "10"],
-    );
+    let mut rig = Rig::new(Lab::alone(2), Group::FastCarp(25, 26), &[]);
     let _busy = Busy::start();
     let (changes, _) = rig.rest(SECONDS * 10);
     assert_eq!(changes, 0);
