@@ -24,6 +24,8 @@ mod clock;
 mod driver;
 mod effects;
 mod event;
+#[cfg(feature = "hast")]
+pub mod hast;
 #[cfg(all(feature = "linux", target_os = "linux"))]
 pub mod linux;
 mod transport;

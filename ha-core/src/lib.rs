@@ -7,6 +7,8 @@ extern crate alloc;
 extern crate std;
 
 pub use carp_proto;
+#[cfg(feature = "hast")]
+pub use hast_proto;
 
 pub mod failover;
 #[cfg(feature = "tokio")]
