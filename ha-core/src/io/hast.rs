@@ -64,6 +64,8 @@ mod tcp;
 
 pub use address::{AddressError, NetAddress};
 pub use backing::Backing;
+#[cfg(unix)]
+pub use backing::FileBacking;
 pub use event::{Event, EventKind, Events};
 pub use node::{AddError, ListenError, Node, NodeLimits};
 pub use provider::{Create, Existing, ProviderError};

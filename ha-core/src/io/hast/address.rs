@@ -89,6 +89,14 @@ impl NetAddress {
         &self.text
     }
 
+    /// Returns the address, if it is a number.
+    pub(super) const fn literal(&self) -> Option<IpAddr> {
+        match &self.host {
+            Host::Address(address) => Some(*address),
+            Host::Name(..) => None,
+        }
+    }
+
     /// Asks the system's resolver, unless the host is a number.
     ///
     /// # Errors

@@ -92,7 +92,7 @@ pub enum ProviderError {
     },
 }
 
-fn io_error(action: &'static str) -> impl FnOnce(io::Error) -> ProviderError {
+pub(super) fn io_error(action: &'static str) -> impl FnOnce(io::Error) -> ProviderError {
     move |error| ProviderError::Io { action, error }
 }
 

@@ -37,7 +37,7 @@ pub struct Ended;
 pub enum RoleError {
     /// The provider cannot be used. The role is init now.
     #[error(transparent)]
-    Provider(#[from] ProviderError),
+    Provider(#[from] Arc<ProviderError>),
     /// The old role has ended, but what it asked of the disk has not within
     /// [`Settings::role_change`]. Nothing is served any more. The role is init as soon as the
     /// disk comes to rest: ask again then.
