@@ -221,6 +221,8 @@ impl Future for Engine {
             busy |= engine.take_done(cx, now);
             busy |= engine.pass(cx, now);
             engine.advance_change(now);
+            // Once more, as what was begun in this pass was not waited for yet.
+            busy |= engine.take_done(cx, now);
             if !busy && engine.wait(cx, now).is_pending() {
                 return Poll::Pending;
             }

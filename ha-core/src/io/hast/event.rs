@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use hast_proto::handshake::Refusing;
 use hast_proto::hooks::HookEvent;
-use hast_proto::message::Refused;
 use hast_proto::{Errno, ResourceName, Role, Version, decision, primary, secondary};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -128,11 +127,6 @@ impl Event {
             hook: None,
         }
     }
-}
-
-/// Whether a refusal means that both nodes have written alone.
-pub(super) fn is_split_brain(refused: &Refused) -> bool {
-    refused.reason == hast_proto::message::Refusal::SplitBrain
 }
 
 /// The events of a node from the moment it was asked for, in order.

@@ -20,7 +20,7 @@ const READ: usize = 64 * 1024;
 /// How many pieces one system call writes: those of some forty messages.
 const PIECES: usize = 128;
 /// How many octets are read in one turn, before others have theirs.
-const TURN: usize = 1024 * 1024;
+const TURN: usize = 256 * 1024;
 
 /// Why no more frames come.
 #[derive(Debug)]
@@ -136,6 +136,11 @@ impl Link {
     /// How many octets are to be sent.
     pub(super) const fn queued(&self) -> usize {
         self.queued
+    }
+
+    /// How many frames are to be sent, more or less.
+    pub(super) fn waiting(&self) -> usize {
+        self.sending.len().div_ceil(3)
     }
 
     /// Sends what is to be sent, as far as that can be done at once.
