@@ -1,5 +1,6 @@
 //! What breaks: the network at any moment, the local disk, the peer in the middle of a word.
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,17 +14,19 @@ use ha_core::io::hast::{AttachError, EventKind};
 use crate::pair::{MEBIBYTE, Pair, create, eventually, noise, read};
 use crate::relay::Weather;
 
-/// A client that remembers what was acknowledged.
+const CLIENTS: u64 = 4;
+
+/// A client that remembers what was acknowledged. It has blocks of its own.
 async fn write_on(
     device: Arc<dyn BlockDevice>,
-    stop: Arc<core::sync::atomic::AtomicBool>,
-    mut seed: u64,
+    stop: Arc<AtomicBool>,
+    client: u64,
 ) -> BTreeMap<u64, u64> {
-    use core::sync::atomic::Ordering;
     let mut acknowledged = BTreeMap::new();
+    let mut seed = client;
     while !stop.load(Ordering::Relaxed) {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let block = (seed >> 33) % (6 * MEBIBYTE / 4096);
+        let block = (seed >> 33) % (6 * MEBIBYTE / 4096 / CLIENTS) * CLIENTS + client;
         // What is not acknowledged may be there or not.
         acknowledged.remove(&block);
         if device.write(block * 4096, noise(seed, 4096)).await.is_ok() {
@@ -35,41 +38,50 @@ async fn write_on(
 
 #[tokio::test]
 async fn no_acknowledged_write_is_lost_when_the_network_fails_at_any_moment() {
-    for replication in [Replication::Fullsync, Replication::Memsync, Replication::Async] {
+    for replication in [
+        Replication::Fullsync,
+        Replication::Memsync,
+        Replication::Async,
+    ] {
         let pair = Pair::new(|settings| settings.primary.replication = replication).await;
         let device = pair.start().await;
-        let stop = Arc::new(core::sync::atomic::AtomicBool::new(false));
+        let stop = Arc::new(AtomicBool::new(false));
         let mut clients = tokio::task::JoinSet::new();
-        // Each its own part, so that they need not agree on an order.
-        for client in 0..4 {
+        for client in 0..CLIENTS {
             clients.spawn(write_on(Arc::clone(&device), Arc::clone(&stop), client));
         }
         let mut state = 7_u64;
         for _ in 0..15 {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             tokio::time::sleep(Duration::from_millis(1 + (state >> 33) % 150)).await;
             match (state >> 40) % 3 {
                 0 => pair.to_b.cut(),
                 1 => {
-                    pair.to_b.set(Weather { down: true, ..Weather::default() });
+                    pair.to_b.set(Weather {
+                        down: true,
+                        ..Weather::default()
+                    });
                     tokio::time::sleep(Duration::from_millis((state >> 45) % 80)).await;
                     pair.to_b.set(Weather::default());
                 }
                 _ => {
                     let stall_after = Some((state >> 45) % 100_000);
-                    pair.to_b.set(Weather { stall_after, ..Weather::default() });
+                    pair.to_b.set(Weather {
+                        stall_after,
+                        ..Weather::default()
+                    });
                     tokio::time::sleep(Duration::from_millis((state >> 45) % 80)).await;
                     pair.to_b.set(Weather::default());
                     pair.to_b.cut();
                 }
             }
         }
-        stop.store(true, core::sync::atomic::Ordering::Relaxed);
-        let mut acknowledged = BTreeMap::<u64, Vec<u64>>::new();
+        stop.store(true, Ordering::Relaxed);
+        let mut acknowledged = BTreeMap::new();
         while let Some(client) = clients.join_next().await {
-            for (block, seed) in client.unwrap() {
-                acknowledged.entry(block).or_default().push(seed);
-            }
+            acknowledged.extend(client.unwrap());
         }
         assert!(acknowledged.len() > 100, "{}", acknowledged.len());
         pair.a.in_sync().await;
@@ -78,14 +90,9 @@ async fn no_acknowledged_write_is_lost_when_the_network_fails_at_any_moment() {
         pair.a.resource.set_role(Role::Init).await.unwrap();
         pair.b.resource.set_role(Role::Primary).await.unwrap();
         let survivor = pair.b.resource.device().await.unwrap();
-        for (block, seeds) in acknowledged {
-            // Clients that chose the same block overwrite each other.
-            if let [seed] = seeds[..] {
-                let back = read(&*survivor, block * 4096, 4096).await;
-                let first = |octets: &[u8]| octets[..8].to_vec();
-                let known = back == noise(seed, 4096);
-                assert!(known || seeds.len() > 1, "block {block}: {:?}", first(&back));
-            }
+        for (block, seed) in acknowledged {
+            let back = read(&*survivor, block * 4096, 4096).await;
+            assert!(back == noise(seed, 4096), "{replication}: block {block}");
         }
         pair.end().await;
     }
@@ -130,14 +137,18 @@ async fn the_service_goes_on_without_the_local_disk_and_the_disk_comes_back() {
     assert!(matches!(early, AttachError::NotFailed), "{early}");
 
     pair.a.disk.fail(true);
-    device.write(4096, noise(2, 8192)).await.unwrap_err_or_ok();
+    // It may fail or not: what the peer has is enough.
+    let _ = device.write(4096, noise(2, 8192)).await;
     let failed = |kind: &EventKind| match kind {
         EventKind::Primary(PrimaryEvent::LocalFailed { complete, .. }) => Some(*complete),
         _ => None,
     };
     assert!(pair.a.event("the disk has failed", failed).await);
     assert_eq!(read(&*device, 0, 4096).await, noise(1, 4096));
-    assert!(pair.a.resource.attach().await.is_err(), "it is still broken");
+    assert!(
+        pair.a.resource.attach().await.is_err(),
+        "it is still broken"
+    );
 
     // Another disk takes its place.
     pair.a.disk.fail(false);
@@ -170,13 +181,4 @@ async fn what_the_peer_could_not_write_is_copied_later() {
     pair.a.in_sync().await;
     pair.assert_equal().await;
     pair.end().await;
-}
-
-trait Either {
-    /// It may fail or not: it was under way when the disk failed.
-    fn unwrap_err_or_ok(self);
-}
-
-impl Either for std::io::Result<()> {
-    fn unwrap_err_or_ok(self) {}
 }

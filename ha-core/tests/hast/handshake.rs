@@ -144,7 +144,7 @@ async fn who_has_current_data_is_decided_by_the_counters() {
         _ => None,
     };
     let rule = pair.b.event("first session", begun).await;
-    assert_eq!(rule, Rule::NewSecondary);
+    assert_eq!(rule, Rule::BothNew);
     pair.end().await;
 }
 

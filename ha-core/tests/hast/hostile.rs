@@ -83,7 +83,10 @@ async fn rubbish_and_silence_do_not_disturb_a_session() {
         };
         let _ = stream.write_all(&rubbish).await;
         idle.push(stream);
-        device.write(number * 4096, noise(number, 4096)).await.unwrap();
+        device
+            .write(number * 4096, noise(number, 4096))
+            .await
+            .unwrap();
     }
     let status = pair.a.primary().await;
     assert!(status.peer.is_some());
@@ -114,7 +117,10 @@ async fn connections_that_say_nothing_are_limited() {
 #[cfg(target_os = "linux")]
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
     let number = line.split_whitespace().nth(1).unwrap();
     number.parse::<u64>().unwrap() * 1024
 }

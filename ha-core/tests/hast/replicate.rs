@@ -24,9 +24,17 @@ async fn what_was_written_before_the_first_contact_is_copied() {
     pair.b.resource.set_role(Role::Secondary).await.unwrap();
     pair.a.in_sync().await;
     pair.assert_equal().await;
-    let order = [HookEvent::Connect, HookEvent::SyncStart, HookEvent::SyncDone];
+    let order = [
+        HookEvent::Connect,
+        HookEvent::SyncStart,
+        HookEvent::SyncDone,
+    ];
     for wanted in order {
-        let found = pair.a.event_with("hooks", |event| event.hook.filter(|it| it != &role(Role::Init, Role::Primary)));
+        let found = pair.a.event_with("hooks", |event| {
+            event
+                .hook
+                .filter(|it| it != &role(Role::Init, Role::Primary))
+        });
         assert_eq!(found.await, wanted);
     }
     pair.end().await;
@@ -105,7 +113,10 @@ async fn many_requests_at_once() {
         let device = Arc::clone(&device);
         tasks.spawn(async move {
             let offset = number * 16 * 1024;
-            device.write(offset, noise(number, 16 * 1024)).await.unwrap();
+            device
+                .write(offset, noise(number, 16 * 1024))
+                .await
+                .unwrap();
             let back = read(&*device, offset, 16 * 1024).await;
             assert_eq!(back, noise(number, 16 * 1024));
         });

@@ -24,8 +24,14 @@ async fn the_roles_are_swapped_and_back() {
         let offset = round * 100 * 1024;
         device.write(offset, noise(round, 50 * 1024)).await.unwrap();
         old.in_sync().await;
-        assert_eq!(old.resource.set_role(Role::Secondary).await.unwrap(), Role::Primary);
-        assert_eq!(new.resource.set_role(Role::Primary).await.unwrap(), Role::Secondary);
+        assert_eq!(
+            old.resource.set_role(Role::Secondary).await.unwrap(),
+            Role::Primary
+        );
+        assert_eq!(
+            new.resource.set_role(Role::Primary).await.unwrap(),
+            Role::Secondary
+        );
         let gone = device.read(0, 512).await.unwrap_err();
         assert_eq!(gone.kind(), ErrorKind::NotConnected);
         device = new.resource.device().await.unwrap();
@@ -52,7 +58,14 @@ async fn only_a_primary_has_a_device() {
     pair.a.resource.set_role(Role::Primary).await.unwrap();
     let gone = device.flush().await.unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::NotConnected);
-    pair.a.resource.device().await.unwrap().flush().await.unwrap();
+    pair.a
+        .resource
+        .device()
+        .await
+        .unwrap()
+        .flush()
+        .await
+        .unwrap();
     pair.a.node.remove(pair.a.resource.name()).await.unwrap();
     assert_eq!(
         pair.a.resource.device().await.err().unwrap(),
@@ -101,7 +114,10 @@ async fn a_disk_that_hangs_is_reported_in_time() {
     .await;
     let begun = Instant::now();
     let busy = pair.a.resource.set_role(Role::Secondary).await.unwrap_err();
-    assert!(matches!(busy, RoleError::DiskBusy { operations: 1 }), "{busy}");
+    assert!(
+        matches!(busy, RoleError::DiskBusy { operations: 1 }),
+        "{busy}"
+    );
     assert!(begun.elapsed() < Duration::from_secs(2));
     assert!(writing.await.unwrap().is_err());
     let side = pair.a.resource.status().await.unwrap().side;
@@ -120,10 +136,15 @@ async fn a_provider_of_somebody_else_is_no_provider() {
     let mut pair = Pair::new(|_| {}).await;
     let disk = &pair.a.disk;
     let block = bytes::Bytes::from(vec![b'x'; 4096]);
-    ha_core::io::block::BlockDevice::write(&**disk, 0, block).await.unwrap();
+    ha_core::io::block::BlockDevice::write(&**disk, 0, block)
+        .await
+        .unwrap();
     let error = pair.a.resource.set_role(Role::Primary).await.unwrap_err();
     assert!(matches!(error, RoleError::Provider(_)), "{error}");
-    assert_eq!(pair.a.resource.status().await.unwrap().control.role, Role::Init);
+    assert_eq!(
+        pair.a.resource.status().await.unwrap().control.role,
+        Role::Init
+    );
     let told = |kind: &EventKind| matches!(kind, EventKind::Provider(_)).then_some(());
     pair.a.event("the provider", told).await;
     pair.end().await;

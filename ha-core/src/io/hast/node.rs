@@ -14,9 +14,9 @@ use tokio::sync::broadcast;
 use tokio::task::AbortHandle;
 
 use super::backing::Backing;
-use super::listener::Listener;
 use super::engine::{self, Access};
 use super::event::{Event, Events};
+use super::listener::Listener;
 use super::resource::{Resource, RoleError};
 use super::settings::Settings;
 
@@ -144,7 +144,12 @@ impl Node {
     /// Returns the addresses that are listened on, with the ports that the system has chosen.
     #[must_use]
     pub fn listening(&self) -> Vec<SocketAddr> {
-        self.inner.lock().listeners.iter().map(|it| it.bound).collect()
+        self.inner
+            .lock()
+            .listeners
+            .iter()
+            .map(|it| it.bound)
+            .collect()
     }
 
     /// Adds a resource, in the role init.

@@ -237,7 +237,9 @@ impl Store {
 
     /// Does what a machine asks for.
     pub(super) async fn operate(&self, operation: DiskOperation) -> Result<Bytes, Errno> {
-        self.try_operate(operation).await.map_err(|error| errno(&error))
+        self.try_operate(operation)
+            .await
+            .map_err(|error| errno(&error))
     }
 
     async fn try_operate(&self, operation: DiskOperation) -> io::Result<Bytes> {

@@ -184,10 +184,7 @@ impl fmt::Debug for Resource {
 }
 
 impl Resource {
-    pub(super) const fn new(
-        name: ResourceName,
-        messages: mpsc::UnboundedSender<Message>,
-    ) -> Self {
+    pub(super) const fn new(name: ResourceName, messages: mpsc::UnboundedSender<Message>) -> Self {
         Self { name, messages }
     }
 
@@ -252,7 +249,10 @@ impl Resource {
         self.ask(Command::Device).await?
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Ended> {
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, Ended> {
         let (reply, answer) = oneshot::channel();
         self.messages
             .send(Message::Command(command(reply)))

@@ -62,9 +62,8 @@ impl TryFrom<&ResourceConfig> for Settings {
 
     fn try_from(config: &ResourceConfig) -> Result<Self, AddressError> {
         let mut settings = Self::new(config.provider.as_str(), config.local.as_str());
-        let parse = |address: &hast_proto::conf::Address, port| {
-            NetAddress::parse(address.as_str(), port)
-        };
+        let parse =
+            |address: &hast_proto::conf::Address, port| NetAddress::parse(address.as_str(), port);
         settings.remote = config
             .remote
             .as_ref()

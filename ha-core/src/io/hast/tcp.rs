@@ -53,7 +53,9 @@ pub(super) fn prepare(stream: &TcpStream, timeout: Duration) -> io::Result<()> {
     // The machines notice a silent peer themselves; this is for a connection whose machine has
     // forgotten it, and for systems that keep a dead one for hours.
     let quarter = (timeout / 4).max(Duration::from_secs(1));
-    let keepalive = TcpKeepalive::new().with_time(quarter).with_interval(quarter);
+    let keepalive = TcpKeepalive::new()
+        .with_time(quarter)
+        .with_interval(quarter);
     socket.set_tcp_keepalive(&keepalive)?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
     socket.set_tcp_user_timeout(Some(timeout))?;

@@ -139,13 +139,7 @@ impl Door {
         !gone.is_empty()
     }
 
-    fn on_output(
-        &mut self,
-        now: Instant,
-        output: Output,
-        common: &mut Common,
-        stage: &mut Stage,
-    ) {
+    fn on_output(&mut self, now: Instant, output: Output, common: &mut Common, stage: &mut Stage) {
         match output {
             Output::Answer(connection, answer) => {
                 if let Some(visitor) = self.visitors.get_mut(&connection) {
@@ -155,7 +149,9 @@ impl Door {
             Output::Decide(connection, version, answer) => {
                 if let Some(visitor) = self.visitors.get_mut(&connection) {
                     let answer = answer.sealed(&mut self.sealer);
-                    visitor.link.push(answer.encode(version, &mut Encoder::new()));
+                    visitor
+                        .link
+                        .push(answer.encode(version, &mut Encoder::new()));
                 }
             }
             Output::Close(connection) => {
@@ -175,7 +171,9 @@ impl Door {
                 }
             }
             Output::Established(established) => {
-                let links = self.take(established.first).zip(self.take(established.second));
+                let links = self
+                    .take(established.first)
+                    .zip(self.take(established.second));
                 if let (Stage::Secondary(side), Some(links)) = (stage, links) {
                     side.establish(now, &established, links, common);
                 }

@@ -1,9 +1,9 @@
 //! Messages on their way to octets.
 
 use hast_proto::Sealer;
+use hast_proto::Version;
 use hast_proto::frame::{Encoder, Segments};
 use hast_proto::message::{Reply, Request};
-use hast_proto::Version;
 
 use super::super::settings::Settings;
 

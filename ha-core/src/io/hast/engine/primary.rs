@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::vec::Vec;
 
 use bytes::Bytes;
-use hast_proto::handshake::{Failure, Session as Agreed};
 use hast_proto::handshake::connecting::Which;
+use hast_proto::handshake::{Failure, Session as Agreed};
 use hast_proto::hooks::HookEvent;
 use hast_proto::message::{Refusal, Request};
 use hast_proto::primary::{
@@ -167,12 +167,7 @@ impl PrimarySide {
         machine.into_iter().chain(attempt).min()
     }
 
-    pub(super) fn on_disk(
-        &mut self,
-        now: Instant,
-        ticket: Ticket,
-        result: Result<Bytes, Errno>,
-    ) {
+    pub(super) fn on_disk(&mut self, now: Instant, ticket: Ticket, result: Result<Bytes, Errno>) {
         self.disk.ended();
         self.disk_ended(now, ticket, result);
     }

@@ -4,8 +4,8 @@ use core::time::Duration;
 use std::io;
 use std::sync::Arc;
 
-use hast_proto::hooks::HookEvent;
 use hast_proto::Role;
+use hast_proto::hooks::HookEvent;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -166,7 +166,8 @@ impl Engine {
         self.role = new;
         if new != old {
             let hook = HookEvent::Role { old, new };
-            self.common.tell_with(EventKind::Role { old, new }, Some(hook));
+            self.common
+                .tell_with(EventKind::Role { old, new }, Some(hook));
         }
         let answer = match result {
             Ok(_) => Ok(old),

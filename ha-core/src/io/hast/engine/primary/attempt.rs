@@ -268,14 +268,17 @@ async fn dial(
         Err(core::mem::replace(&mut last.error, late()))
     };
     let result = within(timeout, attempt).await;
-    result.unwrap_or_else(|| Err(late())).map_err(|error| Undialled {
-        address: last.address,
-        error,
-    })
+    result
+        .unwrap_or_else(|| Err(late()))
+        .map_err(|error| Undialled {
+            address: last.address,
+            error,
+        })
 }
 
 fn fresh_id() -> Option<ResourceId> {
     // 0 is no identity.
-    clock::secret().map(u64::from_ne_bytes).and_then(|id| ResourceId::new(id.max(1)))
+    clock::secret()
+        .map(u64::from_ne_bytes)
+        .and_then(|id| ResourceId::new(id.max(1)))
 }
-
