@@ -26,6 +26,8 @@ mod effects;
 mod event;
 #[cfg(all(feature = "linux", target_os = "linux"))]
 pub mod linux;
+#[cfg(feature = "nbd")]
+pub mod nbd;
 mod transport;
 mod udp;
 

@@ -11,3 +11,5 @@ pub use carp_proto;
 pub mod failover;
 #[cfg(feature = "tokio")]
 pub mod io;
+#[cfg(feature = "nbd")]
+pub mod nbd;
