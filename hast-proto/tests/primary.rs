@@ -878,6 +878,27 @@ fn a_local_failure_without_a_complete_peer_fails_requests() {
     );
 }
 
+/// The disk has failed while the peer was away, which has missed something; now that is back.
+fn failed_alone(peer: Peer) -> Node {
+    let mut node = Node::up(config());
+    node.lose();
+    node.write(0);
+    node.done("map", Ok(()));
+    node.done("write", Err(Errno::EIO));
+    assert_eq!(node.machine.copy(), LocalCopy::Failed { complete: false });
+    node.wait(SECOND);
+    node.take();
+    node.establish(peer);
+    assert!(node.machine.is_connected());
+    node
+}
+
+#[test]
+fn a_peer_that_has_missed_something_does_not_hear_that_it_agrees() {
+    let mut node = failed_alone(EVEN);
+    assert_eq!(node.take(), "> copying");
+}
+
 #[test]
 fn without_the_mark_a_failed_disk_acknowledges_nothing() {
     let mut node = Node::up(config());

@@ -97,11 +97,15 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         }
         self.copying.retry_at = None;
         // HAST §5.5: the secondary cannot know whether it is complete.
-        let complete = self.copy != LocalCopy::Current || self.map.to_copy() == 0;
-        if !complete {
-            self.tell(Progress::Copying);
-        } else if self.copy != LocalCopy::Current {
-            self.tell(Progress::Agreed);
+        match (self.copy, self.map.to_copy()) {
+            // It is told when that is on both disks.
+            (LocalCopy::Current, 0) => {}
+            (LocalCopy::Current | LocalCopy::Failed { complete: false }, _) => {
+                self.tell(Progress::Copying);
+            }
+            (LocalCopy::Catching | LocalCopy::Failed { complete: true }, _) => {
+                self.tell(Progress::Agreed);
+            }
         }
         if !self.has_disk() {
             return;
