@@ -836,12 +836,7 @@ fn a_local_failure_is_marked_before_the_peer_s_word_counts() {
     node.done("mark", Ok(()));
     assert_eq!(node.take(), "1 ok");
     // It is attached again: everything is copied, and the mark goes last.
-    let provider = Provider {
-        metadata: known(),
-        map: vec![0; 512].into(),
-        consistency: Consistency::Consistent,
-    };
-    node.input(Input::Attach(provider));
+    node.input(Input::Attach(same_disk()));
     assert_eq!(node.machine.copy(), LocalCopy::Catching);
     assert_eq!(node.machine.map().to_copy(), 16);
     node.all_done();
@@ -865,17 +860,21 @@ fn a_local_failure_without_a_complete_peer_fails_requests() {
     node.done("write", Err(Errno::EIO));
     assert_eq!(node.take(), "1 EIO");
     assert_eq!(node.machine.copy(), LocalCopy::Failed { complete: false });
-    let provider = Provider {
-        metadata: known(),
-        map: vec![0; 512].into(),
-        consistency: Consistency::Consistent,
-    };
-    node.input(Input::Attach(provider));
+    node.input(Input::Attach(same_disk()));
     assert_eq!(node.machine.copy(), LocalCopy::Current);
     assert!(
         node.machine.map().differs(0),
         "what was marked stays marked"
     );
+}
+
+/// The disk that has failed works again.
+fn same_disk() -> Provider {
+    Provider {
+        metadata: known(),
+        map: vec![0; 512].into(),
+        consistency: Consistency::Consistent,
+    }
 }
 
 /// The disk has failed while the peer was away, which has missed something; now that is back.
@@ -897,6 +896,60 @@ fn failed_alone(peer: Peer) -> Node {
 fn a_peer_that_has_missed_something_does_not_hear_that_it_agrees() {
     let mut node = failed_alone(EVEN);
     assert_eq!(node.take(), "> copying");
+}
+
+#[test]
+fn a_peer_that_wrote_alone_is_complete_though_the_disk_failed_before() {
+    let mut node = failed_alone(Peer {
+        counters: Counters {
+            local: 1,
+            remote: 0,
+        },
+        source: SyncSource::Secondary,
+        ..EVEN
+    });
+    assert_eq!(node.machine.copy(), LocalCopy::Failed { complete: true });
+    assert_eq!(node.take(), "mark Incomplete, > agreed");
+    node.read(0);
+    assert_eq!(node.take(), "> read 0");
+    node.all_done();
+    // What is on the local disk is not copied over what the peer has.
+    node.input(Input::Attach(same_disk()));
+    assert_eq!(node.machine.copy(), LocalCopy::Catching);
+}
+
+#[test]
+fn what_the_peer_has_marked_is_not_forgotten_for_want_of_a_disk() {
+    let mut node = failed_alone(Peer { map: 0x80, ..EVEN });
+    node.input(Input::Attach(same_disk()));
+    assert_eq!(node.machine.copy(), LocalCopy::Current);
+    assert!(node.machine.map().differs(0) && node.machine.map().differs(7));
+}
+
+#[test]
+fn a_mark_that_could_not_be_stored_is_tried_with_the_next_session() {
+    let ahead = Peer {
+        counters: Counters {
+            local: 1,
+            remote: 0,
+        },
+        source: SyncSource::Secondary,
+        ..EVEN
+    };
+    let mut node = Node::new(config(), known(), Consistency::Consistent);
+    node.input(Input::Start);
+    node.establish(ahead);
+    node.done("mark", Err(Errno::EIO));
+    assert!(!node.machine.is_connected());
+    while !node.disk.is_empty() {
+        node.disk_done(Ok(()));
+    }
+    node.wait(SECOND);
+    node.take();
+    node.establish(ahead);
+    assert!(node.take().contains("mark Inconsistent"));
+    node.all_done();
+    assert!(node.machine.is_connected());
 }
 
 #[test]

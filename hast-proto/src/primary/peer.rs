@@ -328,21 +328,26 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             self.local.metadata.counters = counters;
             self.store_metadata();
         }
-        if self.copy == LocalCopy::Current && session.source == SyncSource::Secondary {
-            self.copy = LocalCopy::Catching;
+        if session.source == SyncSource::Secondary {
+            self.copy = match self.copy {
+                LocalCopy::Current | LocalCopy::Catching => LocalCopy::Catching,
+                LocalCopy::Failed { .. } => LocalCopy::Failed { complete: true },
+            };
         }
-        if self.has_disk() {
-            if let Some(map) = &session.map {
-                // The handshake has compared its length.
-                let merged = self.map.merge(map);
-                debug_assert!(merged.is_ok(), "{merged:?}");
-            }
-            self.local.map_is_due = true;
-            if self.copy == LocalCopy::Catching
-                && self.local.mark_wanted() == Consistency::Consistent
-            {
+        if let Some(map) = &session.map {
+            // The handshake has compared its length. Without a disk, too: the peer forgets it.
+            let merged = self.map.merge(map);
+            debug_assert!(merged.is_ok(), "{merged:?}");
+        }
+        self.local.map_is_due = true;
+        // Once more, if it could not be stored before.
+        match (self.copy, self.local.mark_wanted()) {
+            (LocalCopy::Catching, Consistency::Consistent) => {
                 self.want_mark(Consistency::Inconsistent);
             }
+            (LocalCopy::Catching, mark) => self.want_mark(mark),
+            (LocalCopy::Failed { complete: true }, _) => self.want_mark(Consistency::Incomplete),
+            (LocalCopy::Current | LocalCopy::Failed { complete: false }, _) => {}
         }
         if let Stage::Opening { storing, .. } = &mut self.peer.stage {
             *storing = true;
