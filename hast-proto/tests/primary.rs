@@ -12,6 +12,7 @@ mod machine;
 use core::time::Duration;
 
 use bytes::Bytes;
+use hast_proto::decision::AnswerError;
 use hast_proto::frame::{Encoder, FrameError, Phase};
 use hast_proto::handshake::connecting::{self, Which};
 use hast_proto::handshake::{Identity, PrimaryHandshake, Session};
@@ -57,6 +58,7 @@ struct Peer {
     counters: Counters,
     source: SyncSource,
     map: u8,
+    virgin: bool,
 }
 
 const EVEN: Peer = Peer {
@@ -67,6 +69,7 @@ const EVEN: Peer = Peer {
     },
     source: SyncSource::Primary,
     map: 0,
+    virgin: false,
 };
 
 /// A primary, and what has come out of it but has not been answered.
@@ -305,7 +308,7 @@ impl Node {
                 extent_size: small_layout().extent_size(),
                 counters: peer.counters,
             },
-            virgin: false,
+            virgin: peer.virgin,
             source: peer.source,
             map: Map::new(512, Payload::plain(octets).unwrap()),
         });
@@ -924,6 +927,35 @@ fn what_the_peer_has_marked_is_not_forgotten_for_want_of_a_disk() {
     node.input(Input::Attach(same_disk()));
     assert_eq!(node.machine.copy(), LocalCopy::Current);
     assert!(node.machine.map().differs(0) && node.machine.map().differs(7));
+}
+
+#[test]
+fn a_new_peer_does_not_stand_in_for_the_one_that_had_everything() {
+    let new = Peer {
+        virgin: true,
+        map: 0xff,
+        ..EVEN
+    };
+    let given_up = Event::GivenUp(Some(AnswerError::VirginNeeded));
+    // The local disk has failed; and it is a mixture.
+    let mut failed = situation(3);
+    failed.lose();
+    let mut mixture = Node::new(config(), known(), Consistency::Inconsistent);
+    mixture.input(Input::Start);
+    for mut node in [failed, mixture] {
+        if node.connect.is_none() {
+            node.wait(SECOND);
+        }
+        node.establish(new);
+        assert!(node.events.contains(&given_up));
+        // The next time it is not new any more, but has nothing all the same.
+        node.wait(10 * SECOND);
+        node.establish(Peer { map: 0, ..EVEN });
+        assert!(!node.machine.is_connected());
+        node.take();
+        let id = node.read(0);
+        assert_eq!(node.take(), format!("{id} EIO"));
+    }
 }
 
 #[test]

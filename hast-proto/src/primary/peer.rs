@@ -8,11 +8,11 @@ use bytes::Bytes;
 
 use super::{Config, Event, LocalCopy, Loss, Output, Primary, SessionId};
 use crate::consistency::Consistency;
-use crate::decision::Virgin;
+use crate::decision::{AnswerError, Virgin};
 use crate::frame::Frame;
 use crate::handshake::{Failure, Identity, Session};
 use crate::message::{Reply, Request};
-use crate::types::{Errno, Length, Offset, ResourceId, Sequence, SyncSource, Version};
+use crate::types::{Counters, Errno, Length, Offset, ResourceId, Sequence, SyncSource, Version};
 
 /// How long to wait after a session was lost, or the peer has asked to wait (HAST §1.6).
 const SOON: Duration = Duration::from_secs(1);
@@ -52,6 +52,9 @@ enum Stage<T> {
 pub(super) struct Peer<T> {
     stage: Stage<T>,
     header: Version,
+    /// Whether it was new when only it could have everything. It has taken over the identity
+    /// by then, so that the next handshake does not tell.
+    is_empty: bool,
 }
 
 /// What a request to the peer is for.
@@ -91,6 +94,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Peer<T> {
             stage: Stage::Waiting { retry_at: None },
             // HAST §1.3: the first header of a fresh primary has 1.
             header: Version::V1,
+            is_empty: false,
         }
     }
 
@@ -311,10 +315,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             self.connect(now);
             return;
         }
-        let connected = self
-            .counters
-            .connected(session.peer, session.source, session.virgin);
-        let changed = match connected {
+        let changed = match self.accept(session) {
             Ok(changed) => changed,
             Err(error) => {
                 self.outputs.push_back(Output::Disconnect(id));
@@ -354,6 +355,21 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         }
         self.store_map(now);
         self.advance_opening(now);
+    }
+
+    /// Checks the answer, and takes the peer's counters over; returns this node's if they have
+    /// changed.
+    fn accept(&mut self, session: &Session) -> Result<Option<Counters>, AnswerError> {
+        let is_needed = matches!(
+            self.copy,
+            LocalCopy::Catching | LocalCopy::Failed { complete: true }
+        );
+        self.peer.is_empty |= is_needed && session.virgin == Virgin::Yes;
+        if is_needed && self.peer.is_empty {
+            return Err(AnswerError::VirginNeeded);
+        }
+        self.counters
+            .connected(session.peer, session.source, session.virgin)
     }
 
     fn go_up(&mut self, now: T, id: SessionId, version: Version) {
