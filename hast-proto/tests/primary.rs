@@ -80,6 +80,7 @@ struct Node {
     sent: Vec<Request>,
     words: Vec<String>,
     connect: Option<SessionId>,
+    header: Option<Version>,
     session: Option<SessionId>,
     identity: Option<Identity>,
     events: Vec<Event>,
@@ -100,6 +101,7 @@ impl Node {
             sent: Vec::new(),
             words: Vec::new(),
             connect: None,
+            header: None,
             session: None,
             identity: None,
             events: Vec::new(),
@@ -162,7 +164,9 @@ impl Node {
                     self.words.push(word(&operation));
                     self.disk.push((id, operation));
                 }
-                Output::Connect(id, _) => self.connect = Some(id),
+                Output::Connect(id, header) => {
+                    (self.connect, self.header) = (Some(id), Some(header));
+                }
                 Output::Identity(_, identity) => self.identity = Some(identity),
                 Output::Send(_, request) => {
                     self.words.push(format!("> {}", request_word(&request)));
@@ -1217,6 +1221,41 @@ fn a_session_agreed_on_false_counters_is_given_up() {
     assert!(node.events.contains(&Event::GivenUp(None)));
     assert!(node.connect.is_some(), "and asked again at once");
     assert!(!node.machine.is_connected());
+}
+
+#[test]
+fn a_peer_that_was_downgraded_is_spoken_to_after_one_failure() {
+    let mut node = Node::up(config());
+    assert_eq!(node.header, Some(Version::V1), "the first one ever");
+    node.lose();
+    node.wait(SECOND);
+    assert_eq!(node.header, Some(Version::V2));
+    let failure = hast_proto::handshake::Failure::Closed(Which::First);
+    let id = node.connect.take().unwrap();
+    node.input(Input::ConnectFailed(id, failure));
+    node.wait(10 * SECOND);
+    assert_eq!(node.header, Some(Version::V1));
+}
+
+#[test]
+fn a_session_does_not_wait_for_what_can_wait() {
+    let mut node = Node::up(config());
+    node.write(0);
+    node.all_done();
+    node.write(8192);
+    node.write(16384);
+    node.all_done();
+    node.lose();
+    node.wait(SECOND);
+    // Something changes in the map while the session opens.
+    node.request(DeviceRequest::Flush);
+    let flush = node.disk.len() - 1;
+    node.establish(EVEN);
+    node.end(flush, Ok(()));
+    while !node.disk.is_empty() {
+        node.disk_done(Ok(()));
+    }
+    assert!(node.machine.is_connected());
 }
 
 #[test]

@@ -268,6 +268,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             self.config.reconnect
         };
         self.event(Event::ConnectFailed(failure));
+        // HAST §1.3: a peer that speaks version 1 by now reads no other header, and every peer
+        // reads this one.
+        self.peer.header = Version::V1;
         self.wait(now, delay);
     }
 
@@ -308,8 +311,10 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             }
             return;
         }
-        let map = !self.has_disk()
-            || (!self.local.stored.is_storing() && self.map.changed(self.config.sector).is_none());
+        let changed = self.map.changed(self.config.sector).is_some();
+        // What changes meanwhile does not wait for its time: the session would, too.
+        self.local.map_is_due |= changed;
+        let map = !self.has_disk() || (!self.local.stored.is_storing() && !changed);
         if on_disk && map && (self.local.mark_is_stored() || !self.has_disk()) {
             let version = session.version;
             self.go_up(now, id, version);
