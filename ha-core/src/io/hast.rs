@@ -66,7 +66,7 @@ pub use address::{AddressError, NetAddress};
 pub use backing::Backing;
 #[cfg(unix)]
 pub use backing::FileBacking;
-pub use event::{Event, EventKind, Events};
+pub use event::{Event, EventKind, Events, OpeningError};
 pub use node::{AddError, ListenError, Node, NodeLimits};
 pub use provider::{Create, Existing, ProviderError};
 pub use resource::{

@@ -1,5 +1,6 @@
 //! What lies below a resource.
 
+use std::boxed::Box;
 use std::io;
 use std::sync::Arc;
 

@@ -34,12 +34,4 @@ impl Outbox {
         let sealed = reply.sealed(&mut self.sealer);
         sealed.encode(version, &mut self.encoder)
     }
-
-    pub(super) const fn sealer(&mut self) -> &mut Sealer {
-        &mut self.sealer
-    }
-
-    pub(super) const fn encoder(&mut self) -> &mut Encoder {
-        &mut self.encoder
-    }
 }

@@ -17,7 +17,7 @@ use hast_proto::message::{Refusal, Request};
 use hast_proto::primary::{
     Config, Event, Input, LocalCopy, Output, Partner, Primary, RequestId, SessionId,
 };
-use hast_proto::{BlockError, Errno, Length, OperationId, SectorSize, Version};
+use hast_proto::{BlockError, Errno, Length, SectorSize, Version};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -277,8 +277,8 @@ impl PrimarySide {
                 Poll::Pending => break None,
             }
         };
-        let closed = || session.first.poll_closed(cx).is_ready();
-        let ended = ended.or_else(|| closed().then_some(Input::Closed(id)));
+        let gone = session.first.poll_closed(cx).is_ready();
+        let ended = ended.or(gone.then_some(Input::Closed(id)));
         busy |= session.second.is_exhausted() || ended.is_some();
         if let Some(input) = ended {
             self.session = None;

@@ -1,6 +1,5 @@
 //! Changes of the role: the old one ends, the disk comes to rest, the new one begins.
 
-use core::time::Duration;
 use std::io;
 use std::sync::Arc;
 
@@ -38,12 +37,11 @@ impl Change {
 
 impl Engine {
     pub(super) fn set_role(&mut self, now: Instant, to: Role, reply: Reply) {
-        let waiting = |limit: Duration| Some((reply, now + limit));
-        let limit = self.common.settings.role_change;
+        let deadline = now + self.common.settings.role_change;
         match &mut self.change {
             Some(change) if change.waiting.is_none() => {
                 change.to = to;
-                change.waiting = waiting(limit);
+                change.waiting = Some((reply, deadline));
             }
             Some(_) => {
                 let _ = reply.send(Err(RoleError::Changing));
@@ -55,7 +53,7 @@ impl Engine {
                 self.change = Some(Change {
                     to,
                     old: self.role,
-                    waiting: waiting(limit),
+                    waiting: Some((reply, deadline)),
                     opening: None,
                 });
                 self.door.set_role(now, Role::Init);
