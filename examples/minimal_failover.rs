@@ -212,24 +212,27 @@ async fn answer(
 
 fn play() -> Result<ExitCode> {
     let stage = Stage::build()?;
-    let mut hosts = [stage.start(0)?, stage.start(1)?];
+    let names = HOSTS.map(|(name, _)| name).into_iter();
+    let mut hosts = names
+        .map(|name| stage.start(name))
+        .collect::<Result<Vec<_>>>()?;
     let mut client = Client::new(&stage);
     client.wait_for_another()?;
     // It advertises when it takes over, which the client has just seen, and once an interval from
     // then on.
     client.look_on(2 * ADVBASE + LAST_WORDS)?;
-    let first = client.master()?;
-    hosts[first].child.kill()?;
-    client.say(&format!("kill -9 {}", client.master));
+    let first = client.master.clone();
+    find(&mut hosts, &first)?.child.kill()?;
+    client.say(&format!("kill -9 {first}"));
     let crash = client.wait_for_another()?;
     let crash_bound = 3 * ADVBASE + ADVBASE * u32::from(advskew(&client.master)) / 256 + EVERY;
     let mut missing = client.read_back();
 
-    client.say(&format!("start {} again", HOSTS[first].0));
-    hosts[first] = stage.start(first)?;
+    client.say(&format!("start {first} again"));
+    *find(&mut hosts, &first)? = stage.start(&first)?;
     client.look_on(2 * ADVBASE)?;
     client.say(&format!("stop {}", client.master));
-    drop(hosts[client.master()?].child.stdin.take());
+    drop(find(&mut hosts, &client.master)?.child.stdin.take());
     let polite = client.wait_for_another()?;
     client.look_on(ADVBASE)?;
     missing += client.read_back();
@@ -256,10 +259,16 @@ fn play() -> Result<ExitCode> {
 /// Where they play: the addresses, and the tag of this run, which is the time when it began.
 struct Stage {
     service: SocketAddr,
-    storage: [SocketAddr; 2],
-    carp: [SocketAddr; 2],
+    seats: [Seat; 2],
     began: u64,
     _reserved: Vec<UdpSocket>,
+}
+
+/// The addresses of one host.
+struct Seat {
+    name: &'static str,
+    storage: SocketAddr,
+    carp: SocketAddr,
 }
 
 impl Stage {
@@ -270,46 +279,56 @@ impl Stage {
         let reserve = |port| {
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             let reserved = UdpSocket::bind(address).ok()?;
-            TcpListener::bind(address)
-                .is_ok()
-                .then_some((address, reserved))
+            let free = TcpListener::bind(address).is_ok();
+            free.then_some((address, reserved))
         };
         let free = (7_200..10_000).filter_map(reserve).take(3);
         let (addresses, reserved): (Vec<_>, Vec<_>) = free.unzip();
-        let [service, storage @ ..] = <[_; 3]>::try_from(addresses).map_err(|_| "no free ports")?;
-        let carp = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr();
+        let [service, one, other] = *addresses else {
+            return Err("no ports are free".into());
+        };
+        let seat = |(name, _), storage| -> io::Result<Seat> {
+            Ok(Seat {
+                name,
+                storage,
+                carp: UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?,
+            })
+        };
+        let [first, second] = HOSTS;
         Ok(Self {
             service,
-            storage,
-            carp: [carp()?, carp()?],
+            seats: [seat(first, one)?, seat(second, other)?],
             began: u64::try_from(UNIX_EPOCH.elapsed()?.as_millis())?,
             _reserved: reserved,
         })
     }
 
-    /// Starts one of the hosts.
-    fn start(&self, host: usize) -> Result<Host> {
-        let (own, peer) = (host, 1 - host);
-        let storage = [self.storage[own], self.storage[peer]];
-        let addresses = [
-            self.service,
-            storage[0],
-            storage[1],
-            self.carp[own],
-            self.carp[peer],
-        ];
+    /// Starts a host.
+    fn start(&self, name: &str) -> Result<Host> {
+        let (own, peer) = match &self.seats {
+            [own, peer] if own.name == name => (own, peer),
+            [peer, own] => (own, peer),
+        };
+        let addresses = [self.service, own.storage, peer.storage, own.carp, peer.carp];
         let child = Command::new(env::current_exe()?)
-            .args([HOSTS[host].0, &self.began.to_string()])
+            .args([name, &self.began.to_string()])
             .args(addresses.map(|address| address.to_string()))
             .stdin(Stdio::piped())
             .spawn()?;
-        Ok(Host { child })
+        let name = own.name;
+        Ok(Host { name, child })
     }
 }
 
 /// A process, killed when this is dropped, whatever happens.
 struct Host {
+    name: &'static str,
     child: Child,
+}
+
+fn find<'a>(hosts: &'a mut [Host], name: &str) -> Result<&'a mut Host> {
+    let found = hosts.iter_mut().find(|host| host.name == name);
+    Ok(found.ok_or("unknown")?)
 }
 
 impl Drop for Host {
@@ -382,12 +401,6 @@ impl Client {
             true => Ok(name.to_owned()),
             false => Err(io::ErrorKind::InvalidData.into()),
         }
-    }
-
-    /// The number of the master.
-    fn master(&self) -> Result<usize> {
-        let found = HOSTS.iter().position(|(name, _)| *name == self.master);
-        Ok(found.ok_or("unknown")?)
     }
 
     /// Asks until another host answers than before. Gives how long there was no answer.
