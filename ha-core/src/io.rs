@@ -28,6 +28,8 @@ mod event;
 pub mod hast;
 #[cfg(all(feature = "linux", target_os = "linux"))]
 pub mod linux;
+#[cfg(feature = "nbd")]
+pub mod nbd;
 mod transport;
 mod udp;
 

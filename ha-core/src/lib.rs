@@ -13,3 +13,5 @@ pub use hast_proto;
 pub mod failover;
 #[cfg(feature = "tokio")]
 pub mod io;
+#[cfg(feature = "nbd")]
+pub mod nbd;

@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ha_core::hast_proto::{ExtentSize, ResourceName, Role};
+use ha_core::hast_proto::{Consistency, ExtentSize, ResourceName, Role};
 use ha_core::io::block::BlockDevice;
 use ha_core::io::hast::{
     Create, Event, EventKind, Events, Existing, Node, NodeLimits, PrimaryStatus, Resource,
@@ -113,6 +113,12 @@ impl Pair {
         self.a.resource.device().await.unwrap()
     }
 
+    /// Waits until a may end and b take over: b knows that it has everything.
+    pub(crate) async fn agreed(&self) {
+        self.a.in_sync().await;
+        self.b.consistent().await;
+    }
+
     /// Both data areas are equal.
     pub(crate) async fn assert_equal(&self) {
         let (a, b) = tokio::join!(
@@ -150,16 +156,35 @@ impl Side1 {
         eventually("in sync", async || self.primary().await.in_sync).await;
     }
 
+    /// Waits until a secondary has no mark.
+    pub(crate) async fn consistent(&self) {
+        eventually("consistent", async || {
+            match self.resource.status().await.unwrap().side {
+                Side::Secondary(status) => status.consistency == Consistency::Consistent,
+                _ => false,
+            }
+        })
+        .await;
+    }
+
     pub(crate) async fn connected(&self) {
         eventually("connected", async || self.primary().await.peer.is_some()).await;
     }
 
     /// Waits for an event.
-    pub(crate) async fn event<T>(&mut self, what: &str, find: impl Fn(&EventKind) -> Option<T>) -> T {
+    pub(crate) async fn event<T>(
+        &mut self,
+        what: &str,
+        find: impl Fn(&EventKind) -> Option<T>,
+    ) -> T {
         self.event_with(what, |event| find(&event.kind)).await
     }
 
-    pub(crate) async fn event_with<T>(&mut self, what: &str, find: impl Fn(&Event) -> Option<T>) -> T {
+    pub(crate) async fn event_with<T>(
+        &mut self,
+        what: &str,
+        find: impl Fn(&Event) -> Option<T>,
+    ) -> T {
         let search = async {
             loop {
                 let event = self.events.next().await.expect("the node lives");

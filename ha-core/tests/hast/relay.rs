@@ -109,10 +109,15 @@ async fn pass(
     let reading = async move {
         let mut buffer = vec![0; 128 * 1024];
         loop {
-            let Ok(read @ 1..) = from.read(&mut buffer).await else {
+            let read = from.read(&mut buffer).await;
+            let weather = *weather.lock().unwrap();
+            let Ok(read @ 1..) = read else {
+                // That the other end has gone is not passed on either.
+                if weather.stall_after.is_some() {
+                    core::future::pending::<()>().await;
+                }
                 return;
             };
-            let weather = *weather.lock().unwrap();
             let mut octets = buffer[..read].to_vec();
             if let Some(limit) = weather.stall_after {
                 octets.truncate(usize::try_from(limit.saturating_sub(passed)).unwrap());

@@ -122,10 +122,11 @@ impl DiskFile {
         if options.exclusive && path.metadata()?.file_type().is_block_device() {
             flags |= OFlags::EXCL;
         }
+        let flags = i32::try_from(flags.bits()).map_err(|_| invalid("flags that are none"))?;
         let mut file = OpenOptions::new()
             .read(true)
             .write(!options.read_only)
-            .custom_flags(flags.bits().cast_signed())
+            .custom_flags(flags)
             .open(path)?;
         let metadata = file.metadata()?;
         let regular = metadata.is_file();
