@@ -7,7 +7,7 @@
 //!
 //! The file must exist; what is in it is overwritten. After the addresses (its own, the peer's)
 //! come settings as `name=value`: `mode=memsync`, `checksum=sha256`, `compression=lzf`,
-//! `request=1048576`, `keepdirty=512`. `bench LENGTH DEPTH SECONDS` writes at random offsets and
+//! `request=1048576`, `keepdirty=512`; `nbd=PATH` serves a primary's device on a UNIX socket. `bench LENGTH DEPTH SECONDS` writes at random offsets and
 //! prints a line, `read LENGTH DEPTH SECONDS` reads, and `sync` tells how long it takes until the
 //! nodes agree.
 
@@ -27,6 +27,7 @@ use ha_core::io::block::{BlockDevice, DiskFile, DiskOptions, FileDevice};
 use ha_core::io::hast::{
     Create, Existing, FileBacking, Node, NodeLimits, Resource, Settings, Side, provider,
 };
+use ha_core::io::nbd::{Export, Limits, Listener, Server};
 
 type Failure = Box<dyn Error>;
 
@@ -42,7 +43,7 @@ async fn main() -> Result<(), Failure> {
     settings.remote = Some(remote.parse::<std::net::SocketAddr>()?.into());
     let mut options = Create::default();
     let mut rest = rest.iter();
-    let mut work = Vec::new();
+    let (mut work, mut socket) = (Vec::new(), None);
     while let Some(word) = rest.next() {
         match word.split_once('=') {
             Some(("mode", value)) => settings.primary.replication = value.parse()?,
@@ -52,6 +53,7 @@ async fn main() -> Result<(), Failure> {
                 let size = ha_core::hast_proto::RequestSize::new(value.parse()?)?;
                 settings.primary.request_size = size;
             }
+            Some(("nbd", path)) => socket = Some(path),
             Some(("keepdirty", value)) => options.keep_dirty = KeepDirty::new(value.parse()?)?,
             _ => {
                 work.push(word.as_str());
@@ -73,6 +75,12 @@ async fn main() -> Result<(), Failure> {
     });
     let resource = node.add(name, settings, FileBacking::new(file))?;
     resource.set_role(role).await?;
+    if let Some(path) = socket {
+        let server = Server::new(Limits::default());
+        server.add(Export::new("", resource.device().await?))?;
+        let listener = Listener::unix(path).await?;
+        tokio::spawn(async move { server.run(listener, |error| eprintln!("{error}")).await });
+    }
     if role == Role::Primary && !work.is_empty() {
         let device = resource.device().await?;
         measure(&resource, &device, &work).await?;
@@ -94,9 +102,8 @@ async fn measure(
     };
     let mut words = work.iter();
     while let Some(word) = words.next() {
-        let mut number = || -> Result<u64, Failure> {
-            Ok(words.next().ok_or("a number is missing")?.parse()?)
-        };
+        let mut number =
+            || -> Result<u64, Failure> { Ok(words.next().ok_or("a number is missing")?.parse()?) };
         while *word != "sync" && !connected().await.0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -133,7 +140,9 @@ async fn run(
         state ^= state << 17;
         state
     };
-    let octets: Vec<u8> = (0..length / 8).flat_map(|_| random().to_le_bytes()).collect();
+    let octets: Vec<u8> = (0..length / 8)
+        .flat_map(|_| random().to_le_bytes())
+        .collect();
     let data = Bytes::from(octets);
     let blocks = device.geometry().size / length;
     let begun = Instant::now();
@@ -149,7 +158,9 @@ async fn run(
                 if writes {
                     device.write(offset, data.clone()).await?;
                 } else {
-                    device.read(offset, u32::try_from(length).unwrap_or(u32::MAX)).await?;
+                    device
+                        .read(offset, u32::try_from(length).unwrap_or(u32::MAX))
+                        .await?;
                 }
                 count += 1;
             }

@@ -9,20 +9,20 @@ use ha_core::io::async_trait;
 use ha_core::io::block::{BlockDevice, Geometry, MemoryDevice, Room};
 use tokio::sync::watch;
 
-pub struct Disk {
+pub(crate) struct Disk {
     below: MemoryDevice,
     /// Whether writes of data fail.
     failing: AtomicBool,
     /// Whether everything waits.
     hanging: watch::Sender<bool>,
-    pub writes: AtomicU64,
+    pub(crate) writes: AtomicU64,
 }
 
 /// The system's number for an I/O error.
-pub const EIO: i32 = 5;
+pub(crate) const EIO: i32 = 5;
 
 impl Disk {
-    pub fn new(size: u64) -> Arc<Self> {
+    pub(crate) fn new(size: u64) -> Arc<Self> {
         Arc::new(Self {
             below: MemoryDevice::new(size),
             failing: AtomicBool::new(false),
@@ -31,16 +31,16 @@ impl Disk {
         })
     }
 
-    pub fn fail(&self, failing: bool) {
+    pub(crate) fn fail(&self, failing: bool) {
         self.failing.store(failing, Ordering::Relaxed);
     }
 
-    pub fn hang(&self, hanging: bool) {
+    pub(crate) fn hang(&self, hanging: bool) {
         self.hanging.send_replace(hanging);
     }
 
     /// All octets from `offset` on, past all faults.
-    pub async fn contents(&self, offset: u64) -> Vec<u8> {
+    pub(crate) async fn contents(&self, offset: u64) -> Vec<u8> {
         let size = self.below.geometry().size;
         let mut all = Vec::new();
         let mut at = offset;

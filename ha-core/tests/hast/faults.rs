@@ -84,7 +84,7 @@ async fn no_acknowledged_write_is_lost_when_the_network_fails_at_any_moment() {
             acknowledged.extend(client.unwrap());
         }
         assert!(acknowledged.len() > 100, "{}", acknowledged.len());
-        pair.a.in_sync().await;
+        pair.agreed().await;
         pair.assert_equal().await;
         // The other node takes over, and has them all.
         pair.a.resource.set_role(Role::Init).await.unwrap();
@@ -119,8 +119,10 @@ async fn a_peer_that_stalls_within_a_frame_is_noticed() {
             EventKind::Primary(PrimaryEvent::Disconnected(loss)) => Some(*loss),
             _ => None,
         };
-        assert_eq!(pair.a.event("the loss", lost).await, Loss::Silent);
+        let loss = pair.a.event("the loss", lost).await;
+        assert!(matches!(loss, Loss::Silent | Loss::Unanswered), "{loss}");
         pair.to_b.set(Weather::default());
+        pair.to_b.cut();
         pair.a.in_sync().await;
         pair.assert_equal().await;
         pair.end().await;

@@ -24,7 +24,7 @@ async fn split_brain_is_found_by_both() {
     let mut pair = Pair::new(|_| {}).await;
     let device = pair.start().await;
     device.write(0, noise(1, 4096)).await.unwrap();
-    pair.a.in_sync().await;
+    pair.agreed().await;
     // Both write alone, one after the other.
     pair.b.resource.set_role(Role::Init).await.unwrap();
     device.write(0, noise(2, 4096)).await.unwrap();
@@ -54,9 +54,10 @@ async fn other_data_of_the_same_name_are_refused() {
     for pair in [&pair, &other] {
         let device = pair.start().await;
         device.write(0, noise(1, 512)).await.unwrap();
-        pair.a.in_sync().await;
+        pair.agreed().await;
         pair.b.resource.set_role(Role::Init).await.unwrap();
     }
+    other.a.resource.set_role(Role::Init).await.unwrap();
     // The secondary of one pair meets the primary of the other.
     let mut settings = settings();
     settings.remote = Some(pair.a.address.into());

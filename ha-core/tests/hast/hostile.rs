@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use bytes::Bytes;
-use ha_core::hast_proto::frame::{Decoder, Encoder, Phase};
+use ha_core::hast_proto::frame::{Decoder, Encoder, Frame, Phase};
 use ha_core::hast_proto::message::{FirstAnswer, FirstStep, Opening, Request, SecondStep};
 use ha_core::hast_proto::{Length, Offset, ResourceId, Role, Sequence, Token, Version};
 use ha_core::io::hast::EventKind;
@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::pair::{Pair, name, noise, read};
 
-async fn frame(stream: &mut TcpStream, phase: Phase) -> ha_core::hast_proto::frame::Frame {
+async fn frame(stream: &mut TcpStream, phase: Phase) -> Frame {
     let mut decoder = Decoder::new(phase);
     let mut buffer = bytes::BytesMut::new();
     loop {

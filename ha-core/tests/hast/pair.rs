@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ha_core::hast_proto::{ExtentSize, Length, ResourceName, Role};
+use ha_core::hast_proto::{Consistency, ExtentSize, ResourceName, Role};
 use ha_core::io::block::BlockDevice;
 use ha_core::io::hast::{
     Create, Event, EventKind, Events, Existing, Node, NodeLimits, PrimaryStatus, Resource,
@@ -15,31 +15,31 @@ use ha_core::io::hast::{
 use crate::disk::Disk;
 use crate::relay::Relay;
 
-pub const MEBIBYTE: u64 = 1 << 20;
+pub(crate) const MEBIBYTE: u64 = 1 << 20;
 
-pub fn name() -> ResourceName {
+pub(crate) fn name() -> ResourceName {
     ResourceName::new("shared").unwrap()
 }
 
-pub struct Side1 {
-    pub node: Node,
-    pub resource: Resource,
-    pub disk: Arc<Disk>,
-    pub events: Events,
-    pub address: SocketAddr,
+pub(crate) struct Side1 {
+    pub(crate) node: Node,
+    pub(crate) resource: Resource,
+    pub(crate) disk: Arc<Disk>,
+    pub(crate) events: Events,
+    pub(crate) address: SocketAddr,
 }
 
-pub struct Pair {
-    pub a: Side1,
-    pub b: Side1,
+pub(crate) struct Pair {
+    pub(crate) a: Side1,
+    pub(crate) b: Side1,
     /// From a to b, and from b to a.
-    pub to_b: Relay,
-    pub to_a: Relay,
-    pub data_offset: u64,
+    pub(crate) to_b: Relay,
+    pub(crate) to_a: Relay,
+    pub(crate) data_offset: u64,
 }
 
 /// What is quick enough for tests.
-pub fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     let mut settings = Settings::new("shared", "memory");
     settings.primary.timeout = Duration::from_secs(1);
     settings.primary.keepalive = Duration::from_millis(300);
@@ -50,24 +50,24 @@ pub fn settings() -> Settings {
     settings
 }
 
-pub async fn create(disk: &Disk) -> u64 {
+pub(crate) async fn create(disk: &Disk) -> u64 {
     let mut options = Create::default();
     options.extent_size = ExtentSize::new(128 * 1024).unwrap();
     let made = provider::create(disk, name(), options, Existing::Keep).await;
     made.unwrap().layout.data_offset().get()
 }
 
-pub fn add(node: &Node, settings: Settings, disk: &Arc<Disk>) -> Resource {
+pub(crate) fn add(node: &Node, settings: Settings, disk: &Arc<Disk>) -> Resource {
     let backing: Arc<dyn BlockDevice> = Arc::clone(disk) as _;
     node.add(name(), settings, backing).unwrap()
 }
 
 impl Pair {
-    pub async fn new(change: impl Fn(&mut Settings)) -> Self {
+    pub(crate) async fn new(change: impl Fn(&mut Settings)) -> Self {
         Self::with_sizes([8 * MEBIBYTE; 2], change).await
     }
 
-    pub async fn with_sizes(sizes: [u64; 2], change: impl Fn(&mut Settings)) -> Self {
+    pub(crate) async fn with_sizes(sizes: [u64; 2], change: impl Fn(&mut Settings)) -> Self {
         let nodes = [(); 2].map(|()| Node::new(NodeLimits::default()));
         let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
         for node in &nodes {
@@ -87,6 +87,7 @@ impl Pair {
             settings.remote = Some(relay.address.into());
             change(&mut settings);
             let events = node.events();
+            tokio::spawn(print(address, node.events()));
             let resource = add(&node, settings, &disk);
             Side1 {
                 node,
@@ -106,14 +107,20 @@ impl Pair {
     }
 
     /// Makes a primary and b secondary.
-    pub async fn start(&self) -> Arc<dyn BlockDevice> {
+    pub(crate) async fn start(&self) -> Arc<dyn BlockDevice> {
         self.b.resource.set_role(Role::Secondary).await.unwrap();
         self.a.resource.set_role(Role::Primary).await.unwrap();
         self.a.resource.device().await.unwrap()
     }
 
+    /// Waits until a may end and b take over: b knows that it has everything.
+    pub(crate) async fn agreed(&self) {
+        self.a.in_sync().await;
+        self.b.consistent().await;
+    }
+
     /// Both data areas are equal.
-    pub async fn assert_equal(&self) {
+    pub(crate) async fn assert_equal(&self) {
         let (a, b) = tokio::join!(
             self.a.disk.contents(self.data_offset),
             self.b.disk.contents(self.data_offset)
@@ -123,34 +130,61 @@ impl Pair {
         }
     }
 
-    pub async fn end(&self) {
+    pub(crate) async fn end(&self) {
         self.a.node.shutdown().await.unwrap();
         self.b.node.shutdown().await.unwrap();
     }
 }
 
+/// What happened, for those who look for the reason of a failure.
+async fn print(address: SocketAddr, mut events: Events) {
+    let begun = std::time::Instant::now();
+    while let Some(event) = events.next().await {
+        println!("{:?} {address}: {:?}", begun.elapsed(), event.kind);
+    }
+}
+
 impl Side1 {
-    pub async fn primary(&self) -> PrimaryStatus {
+    pub(crate) async fn primary(&self) -> PrimaryStatus {
         match self.resource.status().await.unwrap().side {
             Side::Primary(status) => status,
             other => panic!("not primary: {other:?}"),
         }
     }
 
-    pub async fn in_sync(&self) {
+    pub(crate) async fn in_sync(&self) {
         eventually("in sync", async || self.primary().await.in_sync).await;
     }
 
-    pub async fn connected(&self) {
+    /// Waits until a secondary has no mark.
+    pub(crate) async fn consistent(&self) {
+        eventually("consistent", async || {
+            match self.resource.status().await.unwrap().side {
+                Side::Secondary(status) => status.consistency == Consistency::Consistent,
+                _ => false,
+            }
+        })
+        .await;
+    }
+
+    pub(crate) async fn connected(&self) {
         eventually("connected", async || self.primary().await.peer.is_some()).await;
     }
 
     /// Waits for an event.
-    pub async fn event<T>(&mut self, what: &str, find: impl Fn(&EventKind) -> Option<T>) -> T {
+    pub(crate) async fn event<T>(
+        &mut self,
+        what: &str,
+        find: impl Fn(&EventKind) -> Option<T>,
+    ) -> T {
         self.event_with(what, |event| find(&event.kind)).await
     }
 
-    pub async fn event_with<T>(&mut self, what: &str, find: impl Fn(&Event) -> Option<T>) -> T {
+    pub(crate) async fn event_with<T>(
+        &mut self,
+        what: &str,
+        find: impl Fn(&Event) -> Option<T>,
+    ) -> T {
         let search = async {
             loop {
                 let event = self.events.next().await.expect("the node lives");
@@ -165,7 +199,7 @@ impl Side1 {
 }
 
 /// Waits until something is so, 20 seconds at most.
-pub async fn eventually(what: &str, test: impl AsyncFn() -> bool) {
+pub(crate) async fn eventually(what: &str, test: impl AsyncFn() -> bool) {
     let wait = async {
         while !test().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -176,7 +210,7 @@ pub async fn eventually(what: &str, test: impl AsyncFn() -> bool) {
 }
 
 /// Octets that no compression makes shorter, the same for the same seed.
-pub fn noise(seed: u64, length: usize) -> Bytes {
+pub(crate) fn noise(seed: u64, length: usize) -> Bytes {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut octets = Vec::with_capacity(length + 8);
     while octets.len() < length {
@@ -189,6 +223,6 @@ pub fn noise(seed: u64, length: usize) -> Bytes {
     octets.into()
 }
 
-pub async fn read(device: &dyn BlockDevice, offset: u64, length: u32) -> Vec<u8> {
+pub(crate) async fn read(device: &dyn BlockDevice, offset: u64, length: u32) -> Vec<u8> {
     device.read(offset, length).await.unwrap().concat()
 }

@@ -12,18 +12,18 @@ use tokio::time::Instant;
 
 /// What the relay does with octets.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Weather {
+pub(crate) struct Weather {
     /// How much later they arrive.
-    pub delay: Duration,
+    pub(crate) delay: Duration,
     /// No connection is made, and those that are there end.
-    pub down: bool,
+    pub(crate) down: bool,
     /// Nothing is passed on any more after so many octets of a connection; nothing is closed.
-    pub stall_after: Option<u64>,
+    pub(crate) stall_after: Option<u64>,
 }
 
 /// A relay to one node.
-pub struct Relay {
-    pub address: SocketAddr,
+pub(crate) struct Relay {
+    pub(crate) address: SocketAddr,
     weather: Arc<Mutex<Weather>>,
     cuts: watch::Sender<u64>,
     task: tokio::task::AbortHandle,
@@ -36,7 +36,7 @@ impl Drop for Relay {
 }
 
 impl Relay {
-    pub async fn new(target: SocketAddr) -> Self {
+    pub(crate) async fn new(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let weather = Arc::new(Mutex::new(Weather::default()));
@@ -72,7 +72,7 @@ impl Relay {
         }
     }
 
-    pub fn set(&self, weather: Weather) {
+    pub(crate) fn set(&self, weather: Weather) {
         *self.weather.lock().unwrap() = weather;
         if weather.down {
             self.cut();
@@ -80,7 +80,7 @@ impl Relay {
     }
 
     /// Ends all connections that there are.
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.cuts.send_modify(|number| *number += 1);
     }
 }
@@ -109,10 +109,15 @@ async fn pass(
     let reading = async move {
         let mut buffer = vec![0; 128 * 1024];
         loop {
-            let Ok(read @ 1..) = from.read(&mut buffer).await else {
+            let read = from.read(&mut buffer).await;
+            let weather = *weather.lock().unwrap();
+            let Ok(read @ 1..) = read else {
+                // That the other end has gone is not passed on either.
+                if weather.stall_after.is_some() {
+                    core::future::pending::<()>().await;
+                }
                 return;
             };
-            let weather = *weather.lock().unwrap();
             let mut octets = buffer[..read].to_vec();
             if let Some(limit) = weather.stall_after {
                 octets.truncate(usize::try_from(limit.saturating_sub(passed)).unwrap());

@@ -24,6 +24,7 @@ async fn the_roles_are_swapped_and_back() {
         let offset = round * 100 * 1024;
         device.write(offset, noise(round, 50 * 1024)).await.unwrap();
         old.in_sync().await;
+        new.consistent().await;
         assert_eq!(
             old.resource.set_role(Role::Secondary).await.unwrap(),
             Role::Primary

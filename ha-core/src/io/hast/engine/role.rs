@@ -150,9 +150,10 @@ impl Engine {
             Role::Secondary => {
                 let side = SecondarySide::new(opened, &self.common.settings);
                 self.stage = Stage::Secondary(side.into());
-                self.door.set_role(now, Role::Secondary);
             }
         }
+        // From now on peers are let in, or told what this node is.
+        self.door.set_role(now, to);
         Ok(())
     }
 

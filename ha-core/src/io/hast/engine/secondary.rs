@@ -359,11 +359,13 @@ impl Session {
 
     /// Sends replies; whether that has made room for requests.
     fn flush(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let Some((_, second)) = &mut self.links else {
+        let Some((first, second)) = &mut self.links else {
             return false;
         };
         let was_full = second.queued() >= REPLIES;
-        if let Poll::Ready(Err(_)) = second.poll_flush(cx) {
+        // On the first there may still be the answer to the handshake.
+        let flushed = [first.poll_flush(cx), second.poll_flush(cx)];
+        if flushed.iter().any(|it| matches!(it, Poll::Ready(Err(_)))) {
             self.machine.handle(now, Input::Closed);
             return true;
         }

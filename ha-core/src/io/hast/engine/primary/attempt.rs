@@ -76,8 +76,15 @@ impl Attempt {
             link.refill();
             let input = match link.poll_frame(cx) {
                 Poll::Ready(Ok(frame)) => Input::Frame(which, frame),
-                Poll::Ready(Err(Broken::Closed)) => Input::Closed(which),
                 Poll::Ready(Err(Broken::Invalid(error))) => Input::Invalid(which, error),
+                Poll::Ready(Err(Broken::Closed)) => {
+                    *self.link(which) = None;
+                    // A peer that refuses closes both, and says why on the first.
+                    match which {
+                        Which::Second if self.first.is_some() => continue,
+                        Which::First | Which::Second => Input::Closed(which),
+                    }
+                }
                 Poll::Pending => {
                     busy |= link.is_exhausted();
                     continue;
