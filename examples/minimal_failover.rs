@@ -50,7 +50,7 @@ type Result<T> = core::result::Result<T, Box<dyn Error>>;
 const HOSTS: [(&str, u8); 2] = [("ada", 0), ("bob", 50)];
 /// How much they can store, in records of a sector.
 const DISK: u64 = 16 << 20;
-const RECORD: usize = 512;
+const RECORD: u32 = 512;
 /// What the service can be told.
 const STORE: u8 = b's';
 const LOOK: u8 = b'l';
@@ -196,12 +196,12 @@ async fn answer(
 ) -> io::Result<()> {
     let store = client.read_u8().await? == STORE;
     let number = client.read_u64().await?;
-    let offset = number.saturating_mul(RECORD as u64);
+    let offset = number.saturating_mul(RECORD.into());
     if store {
-        let record = number.to_be_bytes().repeat(RECORD / 8);
+        let record = number.to_be_bytes().repeat(RECORD as usize / 8);
         device.write(offset, record.into()).await?;
     }
-    let record = device.read(offset, RECORD as u32).await?.concat();
+    let record = device.read(offset, RECORD).await?.concat();
     let found = record
         .first_chunk()
         .map_or(0, |found| u64::from_be_bytes(*found));

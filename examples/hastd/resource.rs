@@ -5,9 +5,9 @@ use core::time::Duration;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ha_core::io::hast::{FileBacking, Node, Resource, RoleError, Settings};
+use ha_core::io::hast::{FileBacking, Node, Resource, RoleError, Settings, Side, Status};
 use hast_proto::conf::{self, ResourceConfig};
-use hast_proto::control::{ControlFault, ResourceStatus};
+use hast_proto::control::{Connection, ControlFault, ResourceStatus};
 use hast_proto::hooks::HookEvent;
 use hast_proto::{ResourceName, Role};
 use tracing::{info, warn};
@@ -175,11 +175,21 @@ impl Running {
     }
 
     /// Returns what hastctl shows.
+    ///
+    /// "complete" without dirty octets is what tells an operator that the other node may take over
+    /// (HAST §7.4). So there is a dirty extent until the nodes have agreed that they are the same,
+    /// which is a little later than when the last one is copied.
     pub(crate) async fn status(&self) -> Result<ResourceStatus, ControlFault> {
-        match self.resource().status().await {
-            Ok(status) => Ok(status.control),
-            Err(_) => Err(ControlFault::NoEntry),
+        let status = self.resource().status().await;
+        let Status {
+            mut control, side, ..
+        } = status.map_err(|_| ControlFault::NoEntry)?;
+        if let (Side::Primary(primary), Some(worker)) = (side, &mut control.worker) {
+            if worker.connection == Connection::Complete && !primary.in_sync {
+                worker.dirty = worker.dirty.max(worker.extent_size.into());
+            }
         }
+        Ok(control)
     }
 
     pub(crate) async fn role(&self) -> Option<Role> {

@@ -1,13 +1,15 @@
 //! Two nodes on this machine: two processes, two files, one `hast.conf`.
 
+use core::net::{Ipv4Addr, SocketAddr};
+use core::sync::atomic::{AtomicU16, Ordering};
+use core::time::Duration;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::Value;
 use tempfile::TempDir;

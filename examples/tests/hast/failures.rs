@@ -1,8 +1,9 @@
 //! Connections that end, stall or are refused at any moment, and processes that are killed.
 
+use core::time::Duration;
 use std::env;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use libtest_mimic::Trial;
 

@@ -12,7 +12,8 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
-    reason = "a test waits for processes, and this is how it fails"
+    clippy::duplicate_mod,
+    reason = "a test waits for processes and fails by a panic; both programs have the same modules"
 )]
 
 #[allow(

@@ -1,5 +1,8 @@
 //! What a pair does when nothing fails: in every mode, by every checksum and compression.
 
+use core::time::Duration;
+use std::thread;
+
 use libtest_mimic::Trial;
 
 use super::cluster::Cluster;
@@ -104,7 +107,7 @@ fn roles_are_swapped() {
     let mut primary = Ada;
     for _ in 0..3 {
         let writers = ledger.start(&cluster.device(primary));
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(100));
         writers.stop().expect("all written");
         cluster.wait_until_synchronised(primary);
         cluster.role(primary, "secondary");

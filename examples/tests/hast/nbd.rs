@@ -1,9 +1,9 @@
 //! An NBD client of few words: one request at a time, and every answer is waited for.
 
+use core::time::Duration;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
 
 const OPTION: u64 = 0x4948_4156_454f_5054;
 const OPTION_REPLY: u64 = 0x0003_e889_0455_65a9;
@@ -129,7 +129,7 @@ impl Client {
             "this answer",
         )?;
         if error != 0 {
-            return Err(io::Error::from_raw_os_error(error as i32));
+            return Err(io::Error::other(format!("error {error}")));
         }
         let mut data = match command {
             Command::Read => vec![0; length as usize],

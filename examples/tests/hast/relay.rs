@@ -1,11 +1,14 @@
 //! A relay between the two nodes, which can be cut.
 
+use core::net::{Ipv4Addr, SocketAddr};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::time::Duration;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+
+const NO_LIMIT: u64 = u64::MAX;
 
 /// Hands on whatever comes to its address. It lives as long as the process: its thread waits for
 /// connections, and takes nobody's time.
@@ -19,8 +22,8 @@ pub(crate) struct Relay {
 struct State {
     open: Mutex<Vec<TcpStream>>,
     is_down: AtomicBool,
-    /// How many more octets are handed on before nothing is any more; negative: no limit.
-    left: AtomicI64,
+    /// How many more octets are handed on before nothing is any more.
+    left: AtomicU64,
 }
 
 impl Relay {
@@ -28,7 +31,7 @@ impl Relay {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let state = Arc::new(State::default());
-        state.left.store(-1, Ordering::SeqCst);
+        state.left.store(NO_LIMIT, Ordering::SeqCst);
         let relay = Self {
             address,
             state: state.clone(),
@@ -60,7 +63,7 @@ impl Relay {
     }
 
     pub(crate) fn up(&self) {
-        self.state.left.store(-1, Ordering::SeqCst);
+        self.state.left.store(NO_LIMIT, Ordering::SeqCst);
         self.state.is_down.store(false, Ordering::SeqCst);
     }
 
@@ -93,13 +96,7 @@ impl State {
     fn copy(&self, mut from: TcpStream, mut to: TcpStream) {
         let mut buffer = [0; 16 * 1024];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
-            let mut count = count as i64;
-            if self.left.load(Ordering::SeqCst) >= 0 {
-                let left = self.left.fetch_sub(count, Ordering::SeqCst).max(0);
-                self.left.fetch_max(0, Ordering::SeqCst);
-                count = count.min(left);
-            }
-            if to.write_all(&buffer[..count as usize]).is_err() {
+            if to.write_all(&buffer[..self.take(count)]).is_err() {
                 break;
             }
             while self.left.load(Ordering::SeqCst) == 0 && !self.is_cut(&to) {
@@ -108,6 +105,21 @@ impl State {
         }
         let _ = from.shutdown(Shutdown::Both);
         let _ = to.shutdown(Shutdown::Both);
+    }
+
+    /// How many of so many octets may be handed on.
+    fn take(&self, count: usize) -> usize {
+        let take = |left: u64| match left {
+            NO_LIMIT => None,
+            left => Some(left.saturating_sub(count as u64)),
+        };
+        match self
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, take)
+        {
+            Ok(left) => count.min(left as usize),
+            Err(_) => count,
+        }
     }
 
     /// Whether a stream has been ended.

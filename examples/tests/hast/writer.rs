@@ -1,9 +1,9 @@
 //! Clients that write a known pattern, and remember what was acknowledged.
 
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use super::nbd::Client;
