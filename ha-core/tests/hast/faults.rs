@@ -11,7 +11,7 @@ use ha_core::hast_proto::{Replication, Role};
 use ha_core::io::block::BlockDevice;
 use ha_core::io::hast::{AttachError, EventKind};
 
-use crate::pair::{MEBIBYTE, Pair, create, eventually, noise, read};
+use crate::pair::{MEBIBYTE, Pair, create, eventually, impatient, noise, read};
 use crate::relay::Weather;
 
 const CLIENTS: u64 = 4;
@@ -43,7 +43,11 @@ async fn no_acknowledged_write_is_lost_when_the_network_fails_at_any_moment() {
         Replication::Memsync,
         Replication::Async,
     ] {
-        let pair = Pair::new(|settings| settings.primary.replication = replication).await;
+        let pair = Pair::new(|settings| {
+            impatient(settings);
+            settings.primary.replication = replication;
+        })
+        .await;
         let device = pair.start().await;
         let stop = Arc::new(AtomicBool::new(false));
         let mut clients = tokio::task::JoinSet::new();
@@ -101,7 +105,7 @@ async fn no_acknowledged_write_is_lost_when_the_network_fails_at_any_moment() {
 #[tokio::test]
 async fn a_peer_that_stalls_within_a_frame_is_noticed() {
     for stall_after in [0, 3, 700, 5000] {
-        let mut pair = Pair::new(|_| {}).await;
+        let mut pair = Pair::new(impatient).await;
         let device = pair.start().await;
         pair.a.in_sync().await;
         device.write(0, noise(1, 4096)).await.unwrap();

@@ -10,7 +10,7 @@ use ha_core::io::hast::EventKind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::pair::{Pair, name, noise, read};
+use crate::pair::{Pair, impatient, name, noise, read};
 
 async fn frame(stream: &mut TcpStream, phase: Phase) -> Frame {
     let mut decoder = Decoder::new(phase);
@@ -128,7 +128,7 @@ fn resident() -> u64 {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_peer_that_takes_no_answers_gets_no_memory() {
-    let mut pair = Pair::new(|_| {}).await;
+    let mut pair = Pair::new(impatient).await;
     pair.b.resource.set_role(Role::Secondary).await.unwrap();
     let (mut first, second) = open(&pair).await;
     let before = resident();

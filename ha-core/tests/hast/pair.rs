@@ -38,16 +38,21 @@ pub(crate) struct Pair {
     pub(crate) data_offset: u64,
 }
 
-/// What is quick enough for tests.
+/// What is quick enough for tests, and not too quick for a machine that does much besides.
 pub(crate) fn settings() -> Settings {
     let mut settings = Settings::new("shared", "memory");
-    settings.primary.timeout = Duration::from_secs(1);
+    settings.primary.timeout = Duration::from_secs(8);
     settings.primary.keepalive = Duration::from_millis(300);
     settings.primary.reconnect = Duration::from_millis(100);
     settings.primary.first_contact = Duration::from_millis(500);
     settings.primary.copy_retry = Duration::from_millis(200);
     settings.primary.map_delay = Duration::from_millis(50);
     settings
+}
+
+/// A peer that is silent for a second is dead.
+pub(crate) fn impatient(settings: &mut Settings) {
+    settings.primary.timeout = Duration::from_secs(1);
 }
 
 pub(crate) async fn create(disk: &Disk) -> u64 {

@@ -33,6 +33,9 @@ use super::disk::{Disk, Ticket};
 use super::outbox::Outbox;
 use super::{Call, Common};
 
+/// How many octets of data are made ready for the peer in one pass.
+const PASS: usize = 512 * 1024;
+
 /// What a primary needs.
 pub(super) struct PrimarySide {
     machine: Primary<Instant>,
@@ -297,19 +300,23 @@ impl PrimarySide {
         }
     }
 
-    /// Does what the machine wants.
+    /// Does what the machine wants, until as much is to be sent as a pass compresses: so the
+    /// peer gets the first of it while the rest is still being made ready.
     fn drain(&mut self, now: Instant, common: &mut Common) -> bool {
         let mut busy = false;
-        loop {
-            while let Some(output) = self.machine.poll_output() {
-                busy = true;
+        let mut sent = 0_usize;
+        while sent < PASS {
+            if let Some(output) = self.machine.poll_output() {
+                if let Output::Send(_, Request::Write { length, .. }) = &output {
+                    sent = sent.saturating_add(length.to_usize().unwrap_or(PASS));
+                }
                 self.on_output(now, output, common);
-            }
-            if !self.drain_attempt(now, common) {
+            } else if !self.drain_attempt(now, common) {
                 return busy;
             }
             busy = true;
         }
+        true
     }
 
     fn on_output(&mut self, now: Instant, output: Output, common: &mut Common) {
