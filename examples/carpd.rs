@@ -11,7 +11,10 @@
 //! - `daemon`: one driver for all virtual hosts, brought from one configuration to the next by
 //!   the steps of `reload`;
 //! - `effects`, `script`: addresses and scripts of a host that becomes or ceases to be master;
-//! - `log`, `stderr`, `control`, `systemd`: what it tells, and to whom.
+//! - `log`, `control`, `systemd`: what it tells, and to whom.
+//!
+//! What any daemon needs is in the folder `daemon`: the signals that end it, programs with a time
+//! limit, a socket of its own, a log that waits for nobody, a place in the background.
 
 #![cfg_attr(
     target_os = "linux",
@@ -55,11 +58,27 @@ mod run;
 #[path = "carpd/script.rs"]
 mod script;
 #[cfg(target_os = "linux")]
-#[path = "carpd/stderr.rs"]
-mod stderr;
-#[cfg(target_os = "linux")]
 #[path = "carpd/systemd.rs"]
 mod systemd;
+
+#[cfg(target_os = "linux")]
+#[path = "daemon/background.rs"]
+mod background;
+#[cfg(target_os = "linux")]
+#[path = "daemon/end.rs"]
+mod end;
+#[cfg(target_os = "linux")]
+#[path = "daemon/notify.rs"]
+mod notify;
+#[cfg(target_os = "linux")]
+#[path = "daemon/program.rs"]
+mod program;
+#[cfg(target_os = "linux")]
+#[path = "daemon/socket.rs"]
+mod socket;
+#[cfg(target_os = "linux")]
+#[path = "daemon/stderr.rs"]
+mod stderr;
 
 use std::process::ExitCode;
 
@@ -85,7 +104,7 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::from(error.use_stderr()));
         }
     };
-    let stderr = match process::start_log(&options) {
+    let stderr = match stderr::start(options.filter(), options.log_format) {
         Ok(stderr) => stderr,
         Err(error) => {
             eprintln!("carpd: {error}");

@@ -1,16 +1,20 @@
-//! How does failover look? Three processes, a service, and a client that keeps asking.
+//! How does failover look? Two hosts, a service that stores what it is told, and a client that
+//! keeps telling it something.
 //!
 //!     cargo run --release --example minimal_failover
 //!
-//! Each process is a CARP host. They exchange signed advertisements over UDP on the loopback
-//! interface, so nothing here needs root. A service address would; in its place stands a TCP
-//! listener that only the MASTER opens, and that answers with the name of its host and a tag of
-//! this run, so that nobody else is taken for one of them.
+//! Each host is a process. By CARP they agree who is MASTER: they exchange signed advertisements
+//! over UDP on the loopback interface, so nothing here needs root. A service address would; in its
+//! place stands a TCP listener that only the MASTER opens. What the service stores goes to a block
+//! device that HAST mirrors: the MASTER is primary, the other one secondary, and a write is
+//! answered when both have it.
 //!
 //! The first master is killed: its backup hears nothing for 3 x advbase + advskew/256 s, then
-//! takes over. The second is stopped politely: it closes the listener, then bows out, and the
-//! third takes over at once. The outages are measured as the client sees them, and the program
-//! fails if one exceeds what the protocol promises.
+//! takes over. The dead host comes back with an empty disk, and everything is copied to it. Then
+//! the second master is stopped politely: it closes the listener, gives up the storage, bows out,
+//! and the first takes over at once. The outages are measured as the client sees them, and after
+//! each all that it was told to be stored is read back. The program fails if an outage exceeds what
+//! the protocol promises, or if anything is missing.
 
 #![expect(
     clippy::disallowed_methods,
@@ -24,22 +28,32 @@ use std::env;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Instant, UNIX_EPOCH};
 
 use ha_core::carp_proto::{AdvSkew, Config, Family, Key, Vhid};
+use ha_core::hast_proto::{Replication, ResourceName, Role};
+use ha_core::io::block::{BlockDevice, MemoryDevice};
+use ha_core::io::hast::{Create, Existing, Node, NodeLimits, Resource, Settings, provider};
 use ha_core::io::{
     Driver, Effects, EventKind, Limits, Service, Setup, UdpTransport, async_trait,
     increasing_from_clock,
 };
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 type Result<T> = core::result::Result<T, Box<dyn Error>>;
 
 /// The hosts, and how good each is: the lower the advskew, the better.
-const HOSTS: [(&str, u8); 3] = [("ada", 0), ("bob", 50), ("cyd", 100)];
+const HOSTS: [(&str, u8); 2] = [("ada", 0), ("bob", 50)];
+/// How much they can store, in records of a sector.
+const DISK: u64 = 16 << 20;
+const RECORD: u32 = 512;
+/// What the service can be told.
+const STORE: u8 = b's';
+const LOOK: u8 = b'l';
 const ADVBASE: Duration = Duration::from_secs(1);
 /// How long after an advertisement the first master dies: nearly the worst moment, with a little
 /// left over for a busy machine that lets the processes wait.
@@ -72,22 +86,26 @@ fn main() -> Result<ExitCode> {
 /// Runs one host until standard input is closed, as happens when whoever started it is gone.
 #[tokio::main(flavor = "current_thread")]
 async fn host(name: &str, began: u64, addresses: &[SocketAddr]) -> Result<()> {
-    let [service, local, peers @ ..] = addresses else {
+    let [service, own_storage, peer_storage, local, peer] = *addresses else {
         return Err("addresses missing".into());
     };
+    let node = Node::new(NodeLimits::default());
+    node.listen(&[own_storage])?;
+    let storage = storage(&node, peer_storage).await?;
+    let listener = Listener {
+        name: format!("{name} {began}"),
+        service,
+        storage: storage.clone(),
+        task: None,
+    };
+
     let mut config = Config::new(Vhid::new(1)?);
     config.settings.advskew = AdvSkew::new(advskew(name))?;
     config.counter = increasing_from_clock();
     let key = Key::from_passphrase(b"not a secret");
     let shared = [Ipv4Addr::new(192, 0, 2, 1).into()];
-    let listener = Listener {
-        answer: answer(name, began),
-        service: *service,
-        task: None,
-    };
-
     let mut driver = Driver::new(Limits::default());
-    let segment = driver.add_segment(UdpTransport::bind(&[*local], peers)?);
+    let segment = driver.add_segment(UdpTransport::bind(&[local], &[peer])?);
     driver.add(segment, Setup::new(config, key, &shared, listener))?;
     let (handle, mut events) = (driver.handle(), driver.events());
     let running = tokio::spawn(driver.run());
@@ -97,6 +115,15 @@ async fn host(name: &str, began: u64, addresses: &[SocketAddr]) -> Result<()> {
         let _ = stopped.await;
         handle.shutdown().await
     });
+    let mut mirrored = node.events();
+    let who = name.to_owned();
+    tokio::spawn(async move {
+        while let Some(event) = mirrored.next().await {
+            if let Some(hook) = event.hook {
+                say(began, &who, &format!("storage: {}", hook.word()));
+            }
+        }
+    });
     // The events end with the driver.
     while let Some(event) = events.next().await {
         tell(began, name, &event.kind);
@@ -105,10 +132,25 @@ async fn host(name: &str, began: u64, addresses: &[SocketAddr]) -> Result<()> {
     Ok(running.await??)
 }
 
+/// A disk that is mirrored to the peer. It is in memory, so that a host comes back without one.
+async fn storage(node: &Node, peer: SocketAddr) -> Result<Resource> {
+    let disk: Arc<dyn BlockDevice> = Arc::new(MemoryDevice::new(DISK));
+    let name = ResourceName::new("shared")?;
+    provider::create(&*disk, name.clone(), Create::default(), Existing::Keep).await?;
+    let mut settings = Settings::new("shared", "memory");
+    settings.remote = Some(peer.into());
+    settings.primary.replication = Replication::Fullsync;
+    settings.primary.reconnect = EVERY;
+    let storage = node.add(name, settings, disk)?;
+    storage.set_role(Role::Secondary).await?;
+    Ok(storage)
+}
+
 /// In the place of a service address: a listener that only the master has.
 struct Listener {
-    answer: String,
+    name: String,
     service: SocketAddr,
+    storage: Resource,
     task: Option<JoinHandle<()>>,
 }
 
@@ -116,12 +158,15 @@ struct Listener {
 impl Effects for Listener {
     async fn acquire(&mut self, _: &Service) -> io::Result<()> {
         if self.task.is_none() {
+            let role = self.storage.set_role(Role::Primary).await;
+            role.map_err(io::Error::other)?;
+            let device = self.storage.device().await.map_err(io::Error::other)?;
             // Binds with SO_REUSEADDR: connections of the former master may still linger.
             let listener = tokio::net::TcpListener::bind(self.service).await?;
-            let answer = self.answer.clone();
+            let name = self.name.clone();
             self.task = Some(tokio::spawn(async move {
-                while let Ok((mut client, _)) = listener.accept().await {
-                    let _ = client.write_all(answer.as_bytes()).await;
+                while let Ok((client, _)) = listener.accept().await {
+                    let _ = answer(client, &name, &*device).await;
                 }
             }));
         }
@@ -133,7 +178,8 @@ impl Effects for Listener {
             task.abort();
             let _ = task.await; // Only when it has ended, the listener is closed.
         }
-        Ok(())
+        let role = self.storage.set_role(Role::Secondary).await;
+        role.map(drop).map_err(io::Error::other)
     }
 
     async fn announce(&mut self, _: &Service, _: Family) -> io::Result<()> {
@@ -141,34 +187,55 @@ impl Effects for Listener {
     }
 }
 
-// The play: start them, kill one, stop one, and look.
+/// Serves a client: stores a number in the record of this number, or looks what is there; then
+/// says so, with the name of the host and the tag of the run.
+async fn answer(
+    mut client: tokio::net::TcpStream,
+    name: &str,
+    device: &dyn BlockDevice,
+) -> io::Result<()> {
+    let store = client.read_u8().await? == STORE;
+    let number = client.read_u64().await?;
+    let offset = number.saturating_mul(RECORD.into());
+    if store {
+        let record = number.to_be_bytes().repeat(RECORD as usize / 8);
+        device.write(offset, record.into()).await?;
+    }
+    let record = device.read(offset, RECORD).await?.concat();
+    let found = record
+        .first_chunk()
+        .map_or(0, |found| u64::from_be_bytes(*found));
+    client.write_all(format!("{name} {found}").as_bytes()).await
+}
+
+// The play: start them, kill one, let it come back, stop the other one, and look.
 
 fn play() -> Result<ExitCode> {
-    let (mut hosts, mut client, _reserved) = start()?;
+    let stage = Stage::build()?;
+    let names = HOSTS.map(|(name, _)| name).into_iter();
+    let mut hosts = names
+        .map(|name| stage.start(name))
+        .collect::<Result<Vec<_>>>()?;
+    let mut client = Client::new(&stage);
     client.wait_for_another()?;
     // It advertises when it takes over, which the client has just seen, and once an interval from
     // then on.
     client.look_on(2 * ADVBASE + LAST_WORDS)?;
-    hosts
-        .iter_mut()
-        .find(|h| h.name == client.master)
-        .ok_or("unknown")?
-        .child
-        .kill()?;
-    client.say(&format!("kill -9 {}", client.master));
+    let first = client.master.clone();
+    find(&mut hosts, &first)?.child.kill()?;
+    client.say(&format!("kill -9 {first}"));
     let crash = client.wait_for_another()?;
     let crash_bound = 3 * ADVBASE + ADVBASE * u32::from(advskew(&client.master)) / 256 + EVERY;
+    let mut missing = client.read_back();
 
+    client.say(&format!("start {first} again"));
+    *find(&mut hosts, &first)? = stage.start(&first)?;
     client.look_on(2 * ADVBASE)?;
     client.say(&format!("stop {}", client.master));
-    drop(
-        hosts
-            .iter_mut()
-            .find(|h| h.name == client.master)
-            .and_then(|h| h.child.stdin.take()),
-    );
+    drop(find(&mut hosts, &client.master)?.child.stdin.take());
     let polite = client.wait_for_another()?;
     client.look_on(ADVBASE)?;
+    missing += client.read_back();
 
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     let (c, p) = (ms(crash), ms(polite));
@@ -178,17 +245,90 @@ fn play() -> Result<ExitCode> {
         ms(crash_bound)
     ));
     print(&format!("polite  {p:8.1} ms  {:8.1} ms", ms(POLITE_BOUND)));
-    if crash <= crash_bound && polite <= POLITE_BOUND {
+    let stored = client.stored;
+    print(&format!(
+        "\n{stored} writes were acknowledged, {missing} are missing"
+    ));
+    if crash <= crash_bound && polite <= POLITE_BOUND && missing == 0 {
         return Ok(ExitCode::SUCCESS);
     }
-    print("a bound is missed");
+    print("a promise is broken");
     Ok(ExitCode::FAILURE)
+}
+
+/// Where they play: the addresses, and the tag of this run, which is the time when it began.
+struct Stage {
+    service: SocketAddr,
+    seats: [Seat; 2],
+    began: u64,
+    _reserved: Vec<UdpSocket>,
+}
+
+/// The addresses of one host.
+struct Seat {
+    name: &'static str,
+    storage: SocketAddr,
+    carp: SocketAddr,
+}
+
+impl Stage {
+    fn build() -> Result<Self> {
+        // Ports that are free now, and below those that systems give to clients, or a client could
+        // be given that very port and be connected to itself. A UDP socket of the same number keeps
+        // each from another run of this program.
+        let reserve = |port| {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            let reserved = UdpSocket::bind(address).ok()?;
+            let free = TcpListener::bind(address).is_ok();
+            free.then_some((address, reserved))
+        };
+        let free = (7_200..10_000).filter_map(reserve).take(3);
+        let (addresses, reserved): (Vec<_>, Vec<_>) = free.unzip();
+        let [service, one, other] = *addresses else {
+            return Err("no ports are free".into());
+        };
+        let seat = |(name, _), storage| -> io::Result<Seat> {
+            Ok(Seat {
+                name,
+                storage,
+                carp: UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?,
+            })
+        };
+        let [first, second] = HOSTS;
+        Ok(Self {
+            service,
+            seats: [seat(first, one)?, seat(second, other)?],
+            began: u64::try_from(UNIX_EPOCH.elapsed()?.as_millis())?,
+            _reserved: reserved,
+        })
+    }
+
+    /// Starts a host.
+    fn start(&self, name: &str) -> Result<Host> {
+        let (own, peer) = match &self.seats {
+            [own, peer] if own.name == name => (own, peer),
+            [peer, own] => (own, peer),
+        };
+        let addresses = [self.service, own.storage, peer.storage, own.carp, peer.carp];
+        let child = Command::new(env::current_exe()?)
+            .args([name, &self.began.to_string()])
+            .args(addresses.map(|address| address.to_string()))
+            .stdin(Stdio::piped())
+            .spawn()?;
+        let name = own.name;
+        Ok(Host { name, child })
+    }
 }
 
 /// A process, killed when this is dropped, whatever happens.
 struct Host {
     name: &'static str,
     child: Child,
+}
+
+fn find<'a>(hosts: &'a mut [Host], name: &str) -> Result<&'a mut Host> {
+    let found = hosts.iter_mut().find(|host| host.name == name);
+    Ok(found.ok_or("unknown")?)
 }
 
 impl Drop for Host {
@@ -198,53 +338,12 @@ impl Drop for Host {
     }
 }
 
-/// Starts all, and gives what reserves the port of the service.
-fn start() -> Result<(Vec<Host>, Client, UdpSocket)> {
-    // Ports that are free now. That of the service is below those that systems give to clients,
-    // or a client could be given that very port and be connected to itself. A UDP socket of the
-    // same number keeps it from another run of this program.
-    let reserve = |port| {
-        let service = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let reserved = UdpSocket::bind(service).ok()?;
-        TcpListener::bind(service)
-            .is_ok()
-            .then_some((service, reserved))
-    };
-    let found = (7_200..10_000).find_map(reserve);
-    let (service, reserved) = found.ok_or("no port is free")?;
-    let sockets = HOSTS.map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr());
-    let peers = sockets.into_iter().collect::<io::Result<Vec<_>>>()?;
-
-    let began = u64::try_from(UNIX_EPOCH.elapsed()?.as_millis())?;
-    let mut hosts = Vec::new();
-    for ((name, _), local) in HOSTS.into_iter().zip(&peers) {
-        let child = Command::new(env::current_exe()?)
-            .args([name, &began.to_string()])
-            .args(
-                [service, *local]
-                    .iter()
-                    .chain(&peers)
-                    .map(SocketAddr::to_string),
-            )
-            .stdin(Stdio::piped())
-            .spawn()?;
-        hosts.push(Host { name, child });
-    }
-    let now = Instant::now();
-    let client = Client {
-        service,
-        began,
-        master: String::new(),
-        answered: now,
-        asked: now,
-    };
-    Ok((hosts, client, reserved))
-}
-
-/// Asks the service who it is, again and again.
+/// Has the service store one number after the other.
 struct Client {
     service: SocketAddr,
     began: u64,
+    /// All up to this number are stored, as was acknowledged.
+    stored: u64,
     /// Who answered last, and when.
     master: String,
     answered: Instant,
@@ -253,25 +352,55 @@ struct Client {
 }
 
 impl Client {
-    /// Asks once, this long after the last time; nobody is an empty name.
-    fn ask(&mut self, pause: Duration) -> String {
-        thread::sleep(pause.saturating_sub(self.asked.elapsed()));
-        self.asked = Instant::now();
-        let heard = self.hear().unwrap_or_default();
-        let (name, _) = heard.split_once(' ').unwrap_or_default();
-        if heard == answer(name, self.began) {
-            name.into()
-        } else {
-            String::new()
+    fn new(stage: &Stage) -> Self {
+        let now = Instant::now();
+        Self {
+            service: stage.service,
+            began: stage.began,
+            stored: 0,
+            master: String::new(),
+            answered: now,
+            asked: now,
         }
     }
 
-    fn hear(&self) -> io::Result<String> {
-        let stream = TcpStream::connect_timeout(&self.service, PATIENCE)?;
+    /// Has the next number stored, this long after the last time, and says by whom; nobody is an
+    /// empty name. What nobody has acknowledged is the next number still.
+    fn ask(&mut self, pause: Duration) -> String {
+        thread::sleep(pause.saturating_sub(self.asked.elapsed()));
+        self.asked = Instant::now();
+        let next = self.stored + 1;
+        let name = self.exchange(STORE, next).unwrap_or_default();
+        if !name.is_empty() {
+            self.stored = next;
+        }
+        name
+    }
+
+    /// Counts the acknowledged numbers that are not there.
+    fn read_back(&self) -> usize {
+        let numbers = 1..=self.stored;
+        let is_missing = |number: &u64| self.exchange(LOOK, *number).is_err();
+        let missing = numbers.filter(is_missing).count();
+        self.say(&format!(
+            "{} writes read back from {}, {missing} missing",
+            self.stored, self.master
+        ));
+        missing
+    }
+
+    /// Gives the name of the host that has a number stored.
+    fn exchange(&self, what: u8, number: u64) -> io::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&self.service, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(&[&[what][..], &number.to_be_bytes()].concat())?;
         let mut heard = String::new();
         stream.take(64).read_to_string(&mut heard)?;
-        Ok(heard)
+        let (name, _) = heard.split_once(' ').unwrap_or_default();
+        match heard == format!("{name} {} {number}", self.began) {
+            true => Ok(name.to_owned()),
+            false => Err(io::ErrorKind::InvalidData.into()),
+        }
     }
 
     /// Asks until another host answers than before. Gives how long there was no answer.
@@ -309,11 +438,6 @@ impl Client {
     fn say(&self, what: &str) {
         say(self.began, "client", what);
     }
-}
-
-/// What a host answers: its name, and the tag of this run.
-fn answer(name: &str, began: u64) -> String {
-    format!("{name} {began}")
 }
 
 fn advskew(name: &str) -> u8 {

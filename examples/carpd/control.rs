@@ -4,14 +4,11 @@
 use core::time::Duration;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ha_core::carp_proto::{Dialect, State, Stats};
 use ha_core::io::{Handle, HostStatus, Status};
-use rustix::fs::{Mode, fchmod};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -22,6 +19,7 @@ use tracing::{info, warn};
 
 use super::config::{HostName, Rules};
 use super::log::Names;
+use super::socket;
 
 /// How many clients are served at a time; others wait.
 const CLIENTS: usize = 16;
@@ -31,12 +29,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_millis(200);
 /// The longest command.
 const MAX_COMMAND: usize = 256;
-/// How long it may take to find out whether somebody answers on a socket.
-const PROBE: Duration = Duration::from_secs(1);
-/// User and group may connect.
-const MODE: u32 = 0o660;
-/// How many clients wait to be accepted.
-const BACKLOG: i32 = 128;
 
 /// The socket. Its file goes when this is dropped.
 #[derive(Debug)]
@@ -49,7 +41,7 @@ impl Control {
     /// Opens the socket. A file that is there is replaced only if it is a socket on which
     /// nobody answers.
     pub(crate) async fn open(path: &Path, handle: Handle, names: Arc<Names>) -> io::Result<Self> {
-        let listener = bind(path).await?;
+        let listener = socket::bind(path).await?;
         Ok(Self {
             path: path.to_owned(),
             task: tokio::spawn(serve(listener, handle, names)),
@@ -67,36 +59,6 @@ impl Drop for Control {
         // Somebody may have removed it already.
         let _ = fs::remove_file(&self.path);
     }
-}
-
-async fn bind(path: &Path) -> io::Result<UnixListener> {
-    let in_use = match listen(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => error,
-        other => return other,
-    };
-    // Somebody who is too busy to answer is somebody.
-    match timeout(PROBE, UnixStream::connect(path)).await {
-        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-        _ => return Err(in_use),
-    }
-    // A regular file refuses connections, too.
-    if !fs::symlink_metadata(path)?.file_type().is_socket() {
-        return Err(in_use);
-    }
-    fs::remove_file(path)?;
-    listen(path)
-}
-
-/// Makes a socket that nobody but user and group can use, from its first moment: Linux gives the
-/// file the mode that the socket has before, less what the mask of the program takes away.
-fn listen(path: &Path) -> io::Result<UnixListener> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    fchmod(&socket, Mode::from_raw_mode(MODE))?;
-    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
-    rustix::net::listen(&socket, BACKLOG)?;
-    UnixListener::from_std(socket.into())
 }
 
 async fn serve(listener: UnixListener, handle: Handle, names: Arc<Names>) {
@@ -385,29 +347,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_socket_that_is_full_holds_nothing_up() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("socket");
-        // Nobody accepts, so that the queue fills up.
-        let _busy = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        let mut waiting = Vec::new();
-        while let Ok(Ok(client)) = timeout(SILENCE, UnixStream::connect(&path)).await {
-            waiting.push(client);
-            assert!(waiting.len() < 10_000);
-        }
-        let error = timeout(2 * PROBE, bind(&path)).await.unwrap().unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-    }
-
-    #[tokio::test]
     async fn clients_read_the_status_and_give_commands() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let (handle, names) = master().await;
         let control = Control::open(&path, handle, names).await.unwrap();
-        let mode = fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o660);
-
         // With a command, with an empty line, and with nothing at all.
         for command in ["status\n", "\n", ""] {
             let status = ask(&path, command).await;
@@ -472,26 +416,6 @@ mod tests {
         let began = Instant::now();
         assert_eq!(ask(&path, "status\n").await["demotion"], 0);
         assert!(began.elapsed() < 2 * PATIENCE);
-    }
-
-    #[tokio::test]
-    async fn only_a_socket_that_nobody_answers_on_is_replaced() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("socket");
-        let (handle, names) = master().await;
-        let open = || Control::open(&path, handle.clone(), names.clone());
-
-        // Somebody's file.
-        fs::write(&path, "precious").unwrap();
-        assert_eq!(open().await.unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
-        fs::remove_file(&path).unwrap();
-        // Left over.
-        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        let control = open().await.unwrap();
-        // In use.
-        assert_eq!(open().await.unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        assert_eq!(ask(control.path(), "status\n").await["demotion"], 0);
     }
 
     #[test]

@@ -8,13 +8,14 @@ use core::str::FromStr;
 use core::time::Duration;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, ValueEnum};
+use clap::{Args, Parser};
 use ha_core::carp_proto::{AdvBase, AdvSkew, InterfaceName, Vhid};
 use zeroize::Zeroizing;
 
 use super::config::{
     Config, Host, HostName, Interface, Live, Pace, Passphrase, Protocol, Rules, Scripts, Shared,
 };
+use super::stderr::LogFormat;
 use super::{file, script};
 
 /// Shares addresses between hosts by CARP or VRRP.
@@ -54,14 +55,6 @@ pub(crate) struct Options {
     /// What --daemonize starts in the background
     #[arg(long, hide = true)]
     pub(crate) detached: bool,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// Lines for people
-    Text,
-    /// One JSON object a line
-    Json,
 }
 
 /// The options of ucarp. Where ucarp would take a number modulo 256, carpd refuses it.

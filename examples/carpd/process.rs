@@ -1,69 +1,8 @@
-//! What this program does to itself before it begins: its log, its place in the background, and
-//! its priority.
+//! The priority of this program.
 
-use std::env;
-use std::io::{self, IsTerminal};
-use std::os::unix::process::CommandExt;
 use std::process::{self, Command, Stdio};
 
 use tracing::warn;
-use tracing_subscriber::EnvFilter;
-
-use super::options::{LogFormat, Options};
-use super::stderr::Stderr;
-
-/// Starts the log, on standard error.
-pub(crate) fn start_log(options: &Options) -> Result<Stderr, String> {
-    let filter = match (options.filter(), env::var("RUST_LOG")) {
-        (Some(filter), _) => EnvFilter::try_new(filter),
-        (None, Ok(filter)) => EnvFilter::try_new(filter),
-        (None, Err(_)) => EnvFilter::try_new("info"),
-    };
-    let filter = filter.map_err(|error| format!("the filter of the log: {error}"))?;
-    let stderr = Stderr::start().map_err(|error| format!("the log: {error}"))?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        // Standard error is where it would complain about standard error.
-        .log_internal_errors(false)
-        .with_writer(stderr.clone());
-    match options.log_format {
-        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
-    Ok(stderr)
-}
-
-/// Starts the same program again in the background, its log going to syslog.
-pub(crate) fn go_to_background(facility: &str) -> io::Result<()> {
-    let mut daemon = Command::new(env::current_exe()?);
-    daemon
-        .args(env::args_os().skip(1))
-        .arg("--detached")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    if facility != "none" {
-        let mut logger = Command::new("logger")
-            .args(["--tag", "carpd", "--priority", &format!("{facility}.info")])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            // What a terminal sends to those in its foreground does not end the log.
-            .process_group(0)
-            .spawn()?;
-        if let Some(pipe) = logger.stdin.take() {
-            daemon.stderr(pipe);
-        }
-    }
-    daemon.spawn().map(drop)
-}
-
-/// Leaves the session of whoever started this program.
-pub(crate) fn detach() -> io::Result<()> {
-    rustix::process::setsid()?;
-    Ok(())
-}
 
 /// What is taken where intervals are short and nothing was asked for.
 const LEAST_PRIORITY: u8 = 1;

@@ -1,22 +1,22 @@
 //! From the command line to the end: the signals, and what each of them means.
 
 use core::time::Duration;
-use std::io;
 use std::sync::Arc;
 
 use ha_core::io::linux::Network;
 use ha_core::io::{Driver, Handle, Limits};
 use sd_notify::NotifyState;
 use tokio::runtime::Builder;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 use tracing::{error, info, warn};
 
 use super::config::{Config, Rules};
 use super::daemon::{Daemon, Refusal};
+use super::end::End;
 use super::log::{self, Names};
 use super::options::Options;
-use super::{control, process, systemd};
+use super::{background, control, notify, process, systemd};
 
 /// Effects bound themselves: the kernel has five seconds for each change of addresses, and
 /// scripts have limits of their own, one after the other. These bounds are behind those.
@@ -47,10 +47,12 @@ pub(crate) fn start(options: &Arc<Options>) -> Result<(), Failure> {
     }
     let failed = |error: &dyn core::fmt::Display| Failure::Running(error.to_string());
     if let Some(facility) = options.background() {
-        return process::go_to_background(facility).map_err(|error| failed(&error));
+        return background::start(facility)
+            .map(drop)
+            .map_err(|error| failed(&error));
     }
     if options.detached {
-        process::detach().map_err(|error| failed(&error))?;
+        background::detach().map_err(|error| failed(&error))?;
     }
     process::settle_priority(options.realtime, config.is_fast()).map_err(Failure::Running)?;
     let runtime = Builder::new_current_thread().enable_all().build();
@@ -64,32 +66,6 @@ pub(crate) fn start(options: &Arc<Options>) -> Result<(), Failure> {
 fn tell_doubts(config: &Config) {
     for doubt in config.doubts() {
         warn!("{doubt}");
-    }
-}
-
-/// The signals that end the program.
-struct End {
-    terminate: Signal,
-    interrupt: Signal,
-    quit: Signal,
-}
-
-impl End {
-    fn listen() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-        })
-    }
-
-    /// Waits for the next one.
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = self.quit.recv() => {}
-        }
     }
 }
 
@@ -132,7 +108,7 @@ async fn run(options: &Arc<Options>, config: Config) -> Result<(), String> {
         changed.clone(),
         names.clone(),
     ));
-    systemd::tell(&[NotifyState::Ready]);
+    notify::tell(&[NotifyState::Ready]);
     changed.notify_one();
     info!("running");
 
@@ -167,7 +143,7 @@ async fn run(options: &Arc<Options>, config: Config) -> Result<(), String> {
             }
         }
     };
-    systemd::tell(&[NotifyState::Stopping]);
+    notify::tell(&[NotifyState::Stopping]);
     info!("ending");
     let ended = tokio::select! {
         ended = daemon.shut_down() => ended,
@@ -183,7 +159,7 @@ async fn run(options: &Arc<Options>, config: Config) -> Result<(), String> {
 
 /// Reads the configuration again. One that is wrong changes nothing.
 async fn reload(options: &Arc<Options>, daemon: &mut Daemon) {
-    systemd::reloading();
+    notify::reloading();
     let asked = options.realtime;
     let options = options.clone();
     // Beside the protocol, which does not wait for a disk.
@@ -207,7 +183,7 @@ async fn reload(options: &Arc<Options>, daemon: &mut Daemon) {
         },
         Err(error) => error!(%error, "the former configuration stays in force"),
     }
-    systemd::tell(&[NotifyState::Ready]);
+    notify::tell(&[NotifyState::Ready]);
 }
 
 /// Logs the status, a line for each host.
@@ -232,21 +208,4 @@ async fn dump(handle: &Handle, names: &Names) {
         );
     }
     info!(stats = ?status.stats(), "status");
-}
-
-#[cfg(test)]
-mod tests {
-    use rustix::process::{Signal as Kill, getpid, kill_process};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn each_signal_that_asks_for_the_end_is_heard() {
-        let mut end = End::listen().unwrap();
-        for signal in [Kill::TERM, Kill::INT, Kill::QUIT] {
-            kill_process(getpid(), signal).unwrap();
-            let heard = tokio::time::timeout(Duration::from_secs(5), end.wait()).await;
-            assert!(heard.is_ok(), "{signal:?}");
-        }
-    }
 }

@@ -7,27 +7,12 @@ use ha_core::carp_proto::State;
 use ha_core::io::{Handle, Status};
 use sd_notify::NotifyState;
 use tokio::sync::Notify;
-use tracing::warn;
 
 use super::log::Names;
+use super::notify::tell;
 
 /// The longest status line.
 const MAX_STATUS: usize = 500;
-
-/// Tells something; without systemd, nobody.
-pub(crate) fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        warn!(%error, "systemd cannot be told");
-    }
-}
-
-/// Tells that the configuration is read again; [`NotifyState::Ready`] ends it.
-pub(crate) fn reloading() {
-    match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(_) => tell(&[NotifyState::Reloading]),
-    }
-}
 
 /// Pings the watchdog for as long as the driver answers, which it does from the same loop
 /// that keeps the time of the protocol.

@@ -24,8 +24,12 @@ mod clock;
 mod driver;
 mod effects;
 mod event;
+#[cfg(feature = "hast")]
+pub mod hast;
 #[cfg(all(feature = "linux", target_os = "linux"))]
 pub mod linux;
+#[cfg(feature = "nbd")]
+pub mod nbd;
 mod transport;
 mod udp;
 

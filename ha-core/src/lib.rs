@@ -7,7 +7,11 @@ extern crate alloc;
 extern crate std;
 
 pub use carp_proto;
+#[cfg(feature = "hast")]
+pub use hast_proto;
 
 pub mod failover;
 #[cfg(feature = "tokio")]
 pub mod io;
+#[cfg(feature = "nbd")]
+pub mod nbd;

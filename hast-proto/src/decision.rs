@@ -272,6 +272,9 @@ pub enum AnswerError {
         /// Its "remotecnt".
         remote: u64,
     },
+    /// A new secondary has nothing, and this node's own data are not complete.
+    #[error("virgin, where only the peer can have everything")]
+    VirginNeeded,
     /// The counter that the peer claims leaves none that is greater.
     #[error("remotecnt {remote} of the peer leaves no greater counter")]
     Exhausted {

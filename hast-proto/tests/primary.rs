@@ -12,6 +12,7 @@ mod machine;
 use core::time::Duration;
 
 use bytes::Bytes;
+use hast_proto::decision::AnswerError;
 use hast_proto::frame::{Encoder, FrameError, Phase};
 use hast_proto::handshake::connecting::{self, Which};
 use hast_proto::handshake::{Identity, PrimaryHandshake, Session};
@@ -57,6 +58,7 @@ struct Peer {
     counters: Counters,
     source: SyncSource,
     map: u8,
+    virgin: bool,
 }
 
 const EVEN: Peer = Peer {
@@ -67,6 +69,7 @@ const EVEN: Peer = Peer {
     },
     source: SyncSource::Primary,
     map: 0,
+    virgin: false,
 };
 
 /// A primary, and what has come out of it but has not been answered.
@@ -77,6 +80,7 @@ struct Node {
     sent: Vec<Request>,
     words: Vec<String>,
     connect: Option<SessionId>,
+    header: Option<Version>,
     session: Option<SessionId>,
     identity: Option<Identity>,
     events: Vec<Event>,
@@ -97,6 +101,7 @@ impl Node {
             sent: Vec::new(),
             words: Vec::new(),
             connect: None,
+            header: None,
             session: None,
             identity: None,
             events: Vec::new(),
@@ -159,7 +164,9 @@ impl Node {
                     self.words.push(word(&operation));
                     self.disk.push((id, operation));
                 }
-                Output::Connect(id, _) => self.connect = Some(id),
+                Output::Connect(id, header) => {
+                    (self.connect, self.header) = (Some(id), Some(header));
+                }
                 Output::Identity(_, identity) => self.identity = Some(identity),
                 Output::Send(_, request) => {
                     self.words.push(format!("> {}", request_word(&request)));
@@ -305,7 +312,7 @@ impl Node {
                 extent_size: small_layout().extent_size(),
                 counters: peer.counters,
             },
-            virgin: false,
+            virgin: peer.virgin,
             source: peer.source,
             map: Map::new(512, Payload::plain(octets).unwrap()),
         });
@@ -792,6 +799,13 @@ fn the_modes_acknowledge_when_they_say() {
     // The peer never gets it: that is as good as written alone.
     node.lose();
     assert_eq!(node.take(), "disconnect, metadata 1 0");
+
+    // Nor does it if it refuses.
+    let mut node = with(Replication::Async);
+    node.done("write", Ok(()));
+    node.take();
+    node.reply(Err(Errno::EIO));
+    assert_eq!(node.take(), "> copying, metadata 1 0");
 }
 
 #[test]
@@ -836,12 +850,7 @@ fn a_local_failure_is_marked_before_the_peer_s_word_counts() {
     node.done("mark", Ok(()));
     assert_eq!(node.take(), "1 ok");
     // It is attached again: everything is copied, and the mark goes last.
-    let provider = Provider {
-        metadata: known(),
-        map: vec![0; 512].into(),
-        consistency: Consistency::Consistent,
-    };
-    node.input(Input::Attach(provider));
+    node.input(Input::Attach(same_disk()));
     assert_eq!(node.machine.copy(), LocalCopy::Catching);
     assert_eq!(node.machine.map().to_copy(), 16);
     node.all_done();
@@ -865,17 +874,200 @@ fn a_local_failure_without_a_complete_peer_fails_requests() {
     node.done("write", Err(Errno::EIO));
     assert_eq!(node.take(), "1 EIO");
     assert_eq!(node.machine.copy(), LocalCopy::Failed { complete: false });
-    let provider = Provider {
-        metadata: known(),
-        map: vec![0; 512].into(),
-        consistency: Consistency::Consistent,
-    };
-    node.input(Input::Attach(provider));
+    node.input(Input::Attach(same_disk()));
     assert_eq!(node.machine.copy(), LocalCopy::Current);
     assert!(
         node.machine.map().differs(0),
         "what was marked stays marked"
     );
+}
+
+/// The disk that has failed works again.
+fn same_disk() -> Provider {
+    Provider {
+        metadata: known(),
+        map: vec![0; 512].into(),
+        consistency: Consistency::Consistent,
+    }
+}
+
+/// The disk has failed while the peer was away, which has missed something; now that is back.
+fn failed_alone(peer: Peer) -> Node {
+    let mut node = Node::up(config());
+    node.lose();
+    node.write(0);
+    node.done("map", Ok(()));
+    node.done("write", Err(Errno::EIO));
+    assert_eq!(node.machine.copy(), LocalCopy::Failed { complete: false });
+    node.wait(SECOND);
+    node.take();
+    node.establish(peer);
+    assert!(node.machine.is_connected());
+    node
+}
+
+#[test]
+fn a_peer_that_has_missed_something_does_not_hear_that_it_agrees() {
+    let mut node = failed_alone(EVEN);
+    assert_eq!(node.take(), "> copying");
+}
+
+#[test]
+fn a_peer_that_wrote_alone_is_complete_though_the_disk_failed_before() {
+    let mut node = failed_alone(Peer {
+        counters: Counters {
+            local: 1,
+            remote: 0,
+        },
+        source: SyncSource::Secondary,
+        ..EVEN
+    });
+    assert_eq!(node.machine.copy(), LocalCopy::Failed { complete: true });
+    assert_eq!(node.take(), "mark Incomplete, > agreed");
+    node.read(0);
+    assert_eq!(node.take(), "> read 0");
+    node.all_done();
+    // What is on the local disk is not copied over what the peer has.
+    node.input(Input::Attach(same_disk()));
+    assert_eq!(node.machine.copy(), LocalCopy::Catching);
+}
+
+#[test]
+fn what_the_peer_has_marked_is_not_forgotten_for_want_of_a_disk() {
+    let mut node = failed_alone(Peer { map: 0x80, ..EVEN });
+    node.input(Input::Attach(same_disk()));
+    assert_eq!(node.machine.copy(), LocalCopy::Current);
+    assert!(node.machine.map().differs(0) && node.machine.map().differs(7));
+}
+
+#[test]
+fn a_new_peer_does_not_stand_in_for_the_one_that_had_everything() {
+    let new = Peer {
+        virgin: true,
+        map: 0xff,
+        ..EVEN
+    };
+    let given_up = Event::GivenUp(Some(AnswerError::VirginNeeded));
+    // The local disk has failed; and it is a mixture.
+    let mut failed = situation(3);
+    failed.lose();
+    let mut mixture = Node::new(config(), known(), Consistency::Inconsistent);
+    mixture.input(Input::Start);
+    for mut node in [failed, mixture] {
+        if node.connect.is_none() {
+            node.wait(SECOND);
+        }
+        node.establish(new);
+        assert!(node.events.contains(&given_up));
+        // The next time it is not new any more, but has nothing all the same.
+        node.wait(10 * SECOND);
+        node.establish(Peer { map: 0, ..EVEN });
+        assert!(!node.machine.is_connected());
+        node.take();
+        let id = node.read(0);
+        assert_eq!(node.take(), format!("{id} EIO"));
+    }
+}
+
+#[test]
+fn a_replacement_is_marked_before_it_gets_an_identity() {
+    let mut node = situation(3);
+    let mut provider = same_disk();
+    provider.metadata.resource_id = None;
+    node.take();
+    node.input(Input::Attach(provider.clone()));
+    node.write(0);
+    assert!(node.take().starts_with("mark Incomplete"));
+    assert!(!node.has("metadata") && !node.has("write"));
+    node.done("mark", Ok(()));
+    assert!(node.has("metadata"));
+    node.all_done();
+    assert_eq!(node.machine.copy(), LocalCopy::Current);
+
+    // If it cannot be marked, it is not used.
+    let mut node = situation(3);
+    node.input(Input::Attach(provider));
+    node.done("mark", Err(Errno::EIO));
+    assert_eq!(node.machine.copy(), LocalCopy::Failed { complete: true });
+}
+
+#[test]
+fn nothing_replaces_a_disk_that_has_what_the_peer_lacks() {
+    let mut new = same_disk();
+    new.metadata.resource_id = None;
+    let mut other = same_disk();
+    other.metadata.resource_id = ResourceId::new(78);
+    let mut mixture = same_disk();
+    mixture.consistency = Consistency::Inconsistent;
+    for provider in [new, other, mixture] {
+        let mut node = situation(4);
+        node.input(Input::Attach(provider));
+        assert_eq!(node.machine.copy(), LocalCopy::Failed { complete: false });
+        assert!(node.events.contains(&Event::AttachRefused));
+    }
+    // Nor one that has not been written to a disk that never met a peer.
+    let mut unpaired = same_disk();
+    unpaired.metadata.resource_id = None;
+    let metadata = unpaired.metadata.clone();
+    let partner = Partner::None;
+    let alone = Config { partner, ..config() };
+    let mut node = Node::new(alone, metadata, Consistency::Consistent);
+    node.input(Input::Start);
+    node.write(0);
+    node.all_done();
+    node.write(0);
+    node.disk_done(Err(Errno::EIO));
+    node.input(Input::Attach(unpaired.clone()));
+    assert_eq!(node.machine.copy(), LocalCopy::Failed { complete: false });
+    unpaired.metadata.counters.local = 1;
+    node.input(Input::Attach(unpaired));
+    assert_eq!(node.machine.copy(), LocalCopy::Current);
+}
+
+#[test]
+fn a_step_of_before_the_failure_copies_nothing_after_it() {
+    let mut node = Node::new(config(), known(), Consistency::Consistent);
+    node.input(Input::Start);
+    node.establish(Peer { map: 1, ..EVEN });
+    node.done("map", Ok(()));
+    while node.has("read") {
+        node.done("read", Ok(()));
+    }
+    // Both halves of the extent are on their way to the peer when the disk fails, and works again.
+    node.write(16384);
+    node.done("map", Ok(()));
+    node.done("write", Err(Errno::EIO));
+    node.input(Input::Attach(same_disk()));
+    assert!(node.machine.map().differs(0));
+    node.reply(Ok(()));
+    node.reply(Ok(()));
+    assert!(node.machine.map().differs(0), "the new walk copies it");
+}
+
+#[test]
+fn a_mark_that_could_not_be_stored_is_tried_with_the_next_session() {
+    let ahead = Peer {
+        counters: Counters {
+            local: 1,
+            remote: 0,
+        },
+        source: SyncSource::Secondary,
+        ..EVEN
+    };
+    let mut node = Node::new(config(), known(), Consistency::Consistent);
+    node.input(Input::Start);
+    node.establish(ahead);
+    node.done("mark", Err(Errno::EIO));
+    assert!(!node.machine.is_connected());
+    while !node.disk.is_empty() {
+        node.disk_done(Ok(()));
+    }
+    node.wait(SECOND);
+    node.take();
+    node.establish(ahead);
+    assert!(node.take().contains("mark Inconsistent"));
+    node.all_done();
+    assert!(node.machine.is_connected());
 }
 
 #[test]
@@ -1032,6 +1224,41 @@ fn a_session_agreed_on_false_counters_is_given_up() {
 }
 
 #[test]
+fn a_peer_that_was_downgraded_is_spoken_to_after_one_failure() {
+    let mut node = Node::up(config());
+    assert_eq!(node.header, Some(Version::V1), "the first one ever");
+    node.lose();
+    node.wait(SECOND);
+    assert_eq!(node.header, Some(Version::V2));
+    let failure = hast_proto::handshake::Failure::Closed(Which::First);
+    let id = node.connect.take().unwrap();
+    node.input(Input::ConnectFailed(id, failure));
+    node.wait(10 * SECOND);
+    assert_eq!(node.header, Some(Version::V1));
+}
+
+#[test]
+fn a_session_does_not_wait_for_what_can_wait() {
+    let mut node = Node::up(config());
+    node.write(0);
+    node.all_done();
+    node.write(8192);
+    node.write(16384);
+    node.all_done();
+    node.lose();
+    node.wait(SECOND);
+    // Something changes in the map while the session opens.
+    node.request(DeviceRequest::Flush);
+    let flush = node.disk.len() - 1;
+    node.establish(EVEN);
+    node.end(flush, Ok(()));
+    while !node.disk.is_empty() {
+        node.disk_done(Ok(()));
+    }
+    assert!(node.machine.is_connected());
+}
+
+#[test]
 fn nothing_is_written_while_a_session_opens() {
     let mut node = Node::new(config(), known(), Consistency::Consistent);
     node.input(Input::Start);
@@ -1082,6 +1309,47 @@ fn a_silent_peer_is_asked_for_a_sign_of_life_and_then_given_up() {
     assert!(node.events.contains(&Event::Disconnected(Loss::Silent)));
     node.done("metadata", Ok(()));
     assert!(node.take().ends_with("1 ok"), "nobody waits any longer");
+}
+
+#[test]
+fn a_request_that_is_never_answered_ends_the_session_though_others_are() {
+    let mut node = Node::up(config());
+    node.write(0);
+    node.done("map", Ok(()));
+    node.done("write", Ok(()));
+    let stuck = node.sent.remove(0);
+    // The peer is there all the time, and answers signs of life.
+    for _ in 0..19 {
+        node.wait(SECOND);
+        node.read(512);
+        node.done("read", Ok(()));
+        while !node.sent.is_empty() {
+            node.reply(Ok(()));
+        }
+    }
+    assert!(node.machine.is_connected());
+    node.take();
+    node.wait(SECOND);
+    assert!(
+        node.events
+            .contains(&Event::Disconnected(Loss::Unanswered))
+    );
+    assert!(node.take().contains("disconnect, metadata 1 0"));
+    node.done("metadata", Ok(()));
+    assert_eq!(node.take(), "1 ok");
+    drop(stuck);
+
+    // One that is slow, but answers one after the other, is not given up.
+    let mut node = Node::up(config());
+    for request in 0..4 {
+        node.write(request * 512);
+    }
+    node.done("map", Ok(()));
+    for _ in 0..4 {
+        node.wait(19 * SECOND);
+        node.reply(Ok(()));
+    }
+    assert!(node.machine.is_connected());
 }
 
 #[test]
@@ -1270,7 +1538,56 @@ fn a_flush_that_fails_there_is_not_tried_again_at_once() {
         }
     }
     assert_eq!(node.take().matches("> flush").count(), 1);
-    assert_eq!(node.machine.map().unsettled_extents(), 16);
+    let map = node.machine.map();
+    assert_eq!(map.to_copy() + map.unsettled_extents(), 16);
+}
+
+#[test]
+fn what_a_failed_flush_may_have_dropped_there_is_copied_again() {
+    let mut node = Node::up(config());
+    node.write(0);
+    node.all_done();
+    node.take();
+    node.request(DeviceRequest::Flush);
+    node.done("flush", Ok(()));
+    node.reply(Err(Errno::EIO));
+    assert_eq!(node.take(), "flush, > flush, metadata 1 0, > copying, 2 ok");
+    assert!(node.machine.map().differs(0) && !node.machine.is_in_sync());
+    node.wait(10 * SECOND);
+    node.all_done();
+    assert!(node.machine.is_in_sync());
+}
+
+#[test]
+fn a_flush_of_before_a_loss_settles_nothing_after_it() {
+    let mut node = Node::up(config());
+    node.write(0);
+    node.all_done();
+    node.request(DeviceRequest::Flush);
+    let old = node.disk.remove(0);
+    node.lose();
+    node.wait(SECOND);
+    node.establish(EVEN);
+    node.all_done();
+    // The flush of before ends while another one settles, and a third begins.
+    node.write(8192);
+    node.all_done();
+    node.request(DeviceRequest::Flush);
+    let second = (node.disk.remove(0), node.sent.remove(0));
+    node.input(Input::Disk(old.0, Ok(Bytes::new())));
+    node.write(16384);
+    while node.has("map") || node.has("write") {
+        node.disk_done(Ok(()));
+    }
+    node.reply(Ok(()));
+    node.request(DeviceRequest::Flush);
+    node.input(Input::Disk(second.0.0, Ok(Bytes::new())));
+    node.give(&Reply::Done {
+        sequence: second.1.sequence().unwrap(),
+    });
+    assert_eq!(node.machine.map().unsettled_extents(), 1, "the third one's");
+    node.all_done();
+    assert_eq!(node.machine.map().unsettled_extents(), 0);
 }
 
 #[test]

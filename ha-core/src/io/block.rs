@@ -3,6 +3,16 @@
 //! A [`BlockDevice`] is what lies below replicated storage, what replicated storage looks like to
 //! whoever uses it, and what an export serves.
 
+#[cfg(unix)]
+mod disk;
+#[cfg(unix)]
+mod file;
+mod memory;
+#[cfg(unix)]
+mod pool;
+#[cfg(unix)]
+mod raw;
+
 use core::num::NonZeroU32;
 use std::boxed::Box;
 use std::io;
@@ -10,6 +20,12 @@ use std::vec::Vec;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+
+#[cfg(unix)]
+pub use disk::{DiskFile, DiskOptions};
+#[cfg(unix)]
+pub use file::FileDevice;
+pub use memory::MemoryDevice;
 
 /// The size of a device, and what it likes to be asked.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -24,6 +40,52 @@ pub struct Geometry {
     /// The longest READ or WRITE; a multiple of `block`. DISCARD and "write zeroes" may be
     /// longer.
     pub longest: NonZeroU32,
+}
+
+impl Geometry {
+    /// Whether `length` octets from `offset` lie within the device and are whole blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] if not.
+    pub fn check(&self, offset: u64, length: u64) -> io::Result<()> {
+        let invalid = |what| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        if offset.checked_add(length).is_none_or(|end| end > self.size) {
+            return invalid("outside the device");
+        }
+        let mask = u64::from(self.block.get()) - 1;
+        if (offset | length) & mask != 0 {
+            return invalid("not whole blocks");
+        }
+        Ok(())
+    }
+}
+
+/// A part of a device, and whether anything is stored there.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "a part has these")]
+pub struct Extent {
+    /// In octets; not 0.
+    pub length: u64,
+    /// Nothing is stored there; it reads as zeroes.
+    pub hole: bool,
+}
+
+impl Extent {
+    /// A part where something may be stored.
+    #[must_use]
+    pub const fn data(length: u64) -> Self {
+        Self {
+            length,
+            hole: false,
+        }
+    }
+
+    /// A part where nothing is stored.
+    #[must_use]
+    pub const fn hole(length: u64) -> Self {
+        Self { length, hole: true }
+    }
 }
 
 /// What becomes of the room where zeroes are written.
@@ -71,4 +133,13 @@ pub trait BlockDevice: Send + Sync {
 
     /// Writes `length` zeroes at `offset`.
     async fn write_zeroes(&self, offset: u64, length: u64, room: Room) -> io::Result<()>;
+
+    /// Tells where something is stored in `length` octets from `offset`, from the first octet
+    /// on. It may tell of less than `length`, but never of nothing unless that is 0.
+    ///
+    /// A device that does not know says, as this does by default, that all is data.
+    async fn extents(&self, offset: u64, length: u64) -> io::Result<Vec<Extent>> {
+        self.geometry().check(offset, length)?;
+        Ok(Vec::from([Extent::data(length)]))
+    }
 }

@@ -44,6 +44,28 @@ pub(super) fn random() -> u64 {
     getrandom::u64().unwrap_or_else(|_| of_the_day())
 }
 
+/// Random octets that nobody can guess; `None` if the system has none.
+#[cfg(feature = "hast")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tokens and identities come in from outside the machines"
+)]
+pub(super) fn secret<const N: usize>() -> Option<[u8; N]> {
+    let mut octets = [0; N];
+    getrandom::fill(&mut octets).ok()?;
+    Some(octets)
+}
+
+/// Waits.
+#[cfg(feature = "hast")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what has failed is not tried again at once"
+)]
+pub(super) async fn pause(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
 /// Returns the rule by which numbers increase from Unix time in the upper 32 bits.
 ///
 /// The start so grows over reboots, and peers can use

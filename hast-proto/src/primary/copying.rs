@@ -97,11 +97,15 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         }
         self.copying.retry_at = None;
         // HAST §5.5: the secondary cannot know whether it is complete.
-        let complete = self.copy != LocalCopy::Current || self.map.to_copy() == 0;
-        if !complete {
-            self.tell(Progress::Copying);
-        } else if self.copy != LocalCopy::Current {
-            self.tell(Progress::Agreed);
+        match (self.copy, self.map.to_copy()) {
+            // It is told when that is on both disks.
+            (LocalCopy::Current, 0) => {}
+            (LocalCopy::Current | LocalCopy::Failed { complete: false }, _) => {
+                self.tell(Progress::Copying);
+            }
+            (LocalCopy::Catching | LocalCopy::Failed { complete: true }, _) => {
+                self.tell(Progress::Agreed);
+            }
         }
         if !self.has_disk() {
             return;
@@ -306,14 +310,23 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
     }
 
     fn end_step(&mut self, key: u64, outcome: StepOutcome) {
-        let Some(Moving { step, range, .. }) = self.copying.steps.remove(&key) else {
+        let Some(moving) = self.copying.steps.remove(&key) else {
             return;
         };
+        let Moving {
+            step,
+            range,
+            is_stale,
+        } = moving;
         if outcome == StepOutcome::Copied {
             self.stats.copied = self.stats.copied.saturating_add(range.length.get());
             // Before the mark goes: it may be in a write cache.
             let unsettled = self.map.unsettle(range.offset, range.length);
             debug_assert!(unsettled.is_ok(), "{unsettled:?}");
+        }
+        if is_stale {
+            // Its walk is over; and the map may be another one, that counts walks anew.
+            return;
         }
         if let Some(finished) = self.map.step_done(step, outcome) {
             if finished.agree == Agree::StepFailed {

@@ -8,11 +8,11 @@ use bytes::Bytes;
 
 use super::{Config, Event, LocalCopy, Loss, Output, Primary, SessionId};
 use crate::consistency::Consistency;
-use crate::decision::Virgin;
+use crate::decision::{AnswerError, Virgin};
 use crate::frame::Frame;
 use crate::handshake::{Failure, Identity, Session};
 use crate::message::{Reply, Request};
-use crate::types::{Errno, Length, Offset, ResourceId, Sequence, SyncSource, Version};
+use crate::types::{Counters, Errno, Length, Offset, ResourceId, Sequence, SyncSource, Version};
 
 /// How long to wait after a session was lost, or the peer has asked to wait (HAST §1.6).
 const SOON: Duration = Duration::from_secs(1);
@@ -52,6 +52,9 @@ enum Stage<T> {
 pub(super) struct Peer<T> {
     stage: Stage<T>,
     header: Version,
+    /// Whether it was new when only it could have everything. It has taken over the identity
+    /// by then, so that the next handshake does not tell.
+    is_empty: bool,
 }
 
 /// What a request to the peer is for.
@@ -91,6 +94,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Peer<T> {
             stage: Stage::Waiting { retry_at: None },
             // HAST §1.3: the first header of a fresh primary has 1.
             header: Version::V1,
+            is_empty: false,
         }
     }
 
@@ -155,7 +159,15 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         self.outputs.push_back(connect);
     }
 
+    /// Returns when the peer is given up for a request that it does not answer, though it
+    /// answers others. On a slow connection the oldest one is never the same for long.
+    pub(super) fn overdue_at(&self) -> Option<T> {
+        let since = self.waiting_since.filter(|_| !self.asked.is_empty())?;
+        Some(since + self.config.timeout)
+    }
+
     pub(super) fn on_peer_timeout(&mut self, now: T) {
+        let is_overdue = self.overdue_at().is_some_and(|overdue| overdue <= now);
         let config = &self.config;
         match &mut self.peer.stage {
             Stage::Waiting { retry_at } => {
@@ -180,6 +192,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             } => {
                 if *heard + config.timeout <= now {
                     self.lose(now, Loss::Silent);
+                } else if is_overdue {
+                    self.lose(now, Loss::Unanswered);
                 } else if !*probed && *heard + config.timeout / 2 <= now {
                     *probed = true;
                     let length = Length::new(config.sector.get().into());
@@ -254,6 +268,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             self.config.reconnect
         };
         self.event(Event::ConnectFailed(failure));
+        // HAST §1.3: a peer that speaks version 1 by now reads no other header, and every peer
+        // reads this one.
+        self.peer.header = Version::V1;
         self.wait(now, delay);
     }
 
@@ -294,8 +311,10 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             }
             return;
         }
-        let map = !self.has_disk()
-            || (!self.local.stored.is_storing() && self.map.changed(self.config.sector).is_none());
+        let changed = self.map.changed(self.config.sector).is_some();
+        // What changes meanwhile does not wait for its time: the session would, too.
+        self.local.map_is_due |= changed;
+        let map = !self.has_disk() || (!self.local.stored.is_storing() && !changed);
         if on_disk && map && (self.local.mark_is_stored() || !self.has_disk()) {
             let version = session.version;
             self.go_up(now, id, version);
@@ -311,10 +330,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             self.connect(now);
             return;
         }
-        let connected = self
-            .counters
-            .connected(session.peer, session.source, session.virgin);
-        let changed = match connected {
+        let changed = match self.accept(session) {
             Ok(changed) => changed,
             Err(error) => {
                 self.outputs.push_back(Output::Disconnect(id));
@@ -328,27 +344,47 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             self.local.metadata.counters = counters;
             self.store_metadata();
         }
-        if self.copy == LocalCopy::Current && session.source == SyncSource::Secondary {
-            self.copy = LocalCopy::Catching;
+        if session.source == SyncSource::Secondary {
+            self.copy = match self.copy {
+                LocalCopy::Current | LocalCopy::Catching => LocalCopy::Catching,
+                LocalCopy::Failed { .. } => LocalCopy::Failed { complete: true },
+            };
         }
-        if self.has_disk() {
-            if let Some(map) = &session.map {
-                // The handshake has compared its length.
-                let merged = self.map.merge(map);
-                debug_assert!(merged.is_ok(), "{merged:?}");
-            }
-            self.local.map_is_due = true;
-            if self.copy == LocalCopy::Catching
-                && self.local.mark_wanted() == Consistency::Consistent
-            {
+        if let Some(map) = &session.map {
+            // The handshake has compared its length. Without a disk, too: the peer forgets it.
+            let merged = self.map.merge(map);
+            debug_assert!(merged.is_ok(), "{merged:?}");
+        }
+        self.local.map_is_due = true;
+        // Once more, if it could not be stored before.
+        match (self.copy, self.local.mark_wanted()) {
+            (LocalCopy::Catching, Consistency::Consistent) => {
                 self.want_mark(Consistency::Inconsistent);
             }
+            (LocalCopy::Catching, mark) => self.want_mark(mark),
+            (LocalCopy::Failed { complete: true }, _) => self.want_mark(Consistency::Incomplete),
+            (LocalCopy::Current | LocalCopy::Failed { complete: false }, _) => {}
         }
         if let Stage::Opening { storing, .. } = &mut self.peer.stage {
             *storing = true;
         }
         self.store_map(now);
         self.advance_opening(now);
+    }
+
+    /// Checks the answer, and takes the peer's counters over; returns this node's if they have
+    /// changed.
+    fn accept(&mut self, session: &Session) -> Result<Option<Counters>, AnswerError> {
+        let is_needed = matches!(
+            self.copy,
+            LocalCopy::Catching | LocalCopy::Failed { complete: true }
+        );
+        self.peer.is_empty |= is_needed && session.virgin == Virgin::Yes;
+        if is_needed && self.peer.is_empty {
+            return Err(AnswerError::VirginNeeded);
+        }
+        self.counters
+            .connected(session.peer, session.source, session.virgin)
     }
 
     fn go_up(&mut self, now: T, id: SessionId, version: Version) {
@@ -367,6 +403,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
 
     /// Sends a request, whose answer is for `asked`.
     pub(super) fn ask(&mut self, asked: Asked, request: impl FnOnce(Sequence) -> Request) {
+        if self.asked.is_empty() {
+            self.waiting_since = self.now;
+        }
         let sequence = self.next_sequence;
         self.next_sequence = match sequence.next() {
             Sequence::SYNCHRONISATION => Sequence::SYNCHRONISATION.next(),
@@ -419,7 +458,11 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         let sequence = reply.sequence();
         let unexpected = Loss::Unexpected { sequence };
         let sequence = sequence.ok_or(unexpected)?;
+        let is_oldest = self.asked.first_key_value().map(|it| *it.0) == Some(sequence);
         let asked = self.asked.remove(&sequence).ok_or(unexpected)?;
+        if is_oldest {
+            self.waiting_since = self.now;
+        }
         match (asked, reply) {
             (Asked::Memsync { key }, Reply::Received { .. }) => {
                 self.asked.insert(sequence, Asked::Write { key });
@@ -496,19 +539,13 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             self.event(Event::Disconnected(loss));
             self.counters.disconnected();
             self.abort_copying();
-            if self.copy == LocalCopy::Current
-                && self.writes.values().any(|it| it.is_acknowledged())
-            {
-                // Acknowledged, and perhaps not there: as good as written alone. Nobody waits
-                // for it.
-                let _ = self.count_absence();
-            }
             let asked = core::mem::take(&mut self.asked);
             for asked in asked.into_values() {
                 self.answered(asked, Err(Errno::ENOTCONN));
             }
             self.forget_remote_writes();
             self.map.peer_lost();
+            self.settle_nothing();
         }
         self.release();
         self.route_held_reads();

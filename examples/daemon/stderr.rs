@@ -1,19 +1,55 @@
-//! Standard error as a place for the log that never makes the protocol wait: lines are written
-//! by a thread, and when whoever reads them falls behind, lines are lost and counted.
+//! The log. It goes to standard error, and never makes the protocol wait: lines are written by a
+//! thread, and when whoever reads them falls behind, lines are lost and counted.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
-use std::io::{self, Write};
+use std::env;
+use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use clap::ValueEnum;
+use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+/// Who has lost lines.
+const PROGRAM: &str = env!("CARGO_CRATE_NAME");
 /// How many lines wait.
 const LINES: usize = 1024;
 /// How long the end of the program waits for the last lines.
 const FLUSH: Duration = Duration::from_secs(1);
+
+/// What the lines look like.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// Starts the log. Without a filter there is that of `$RUST_LOG`, or "info".
+pub(crate) fn start(filter: Option<&str>, format: LogFormat) -> Result<Stderr, String> {
+    let filter = match (filter, env::var("RUST_LOG")) {
+        (Some(filter), _) => EnvFilter::try_new(filter),
+        (None, Ok(filter)) => EnvFilter::try_new(filter),
+        (None, Err(_)) => EnvFilter::try_new("info"),
+    };
+    let filter = filter.map_err(|error| format!("the filter of the log: {error}"))?;
+    let stderr = Stderr::start().map_err(|error| format!("the log: {error}"))?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        // Standard error is where it would complain about standard error.
+        .log_internal_errors(false)
+        .with_writer(stderr.clone());
+    match format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+    Ok(stderr)
+}
 
 /// Where the log is written. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -30,7 +66,7 @@ enum Message {
 
 impl Stderr {
     /// Starts the thread.
-    pub(crate) fn start() -> io::Result<Self> {
+    fn start() -> io::Result<Self> {
         let (sender, receiver) = sync_channel(LINES);
         let lost = Arc::new(AtomicU64::new(0));
         let stderr = Self { sender, lost };
@@ -57,7 +93,7 @@ fn write(messages: &Receiver<Message>, lost: &AtomicU64) {
             Message::Line(line) => {
                 let lost = lost.swap(0, Ordering::Relaxed);
                 if lost > 0 {
-                    let _ = writeln!(io::stderr(), "carpd: {lost} lines of the log are lost");
+                    let _ = writeln!(io::stderr(), "{PROGRAM}: {lost} lines of the log are lost");
                 }
                 let _ = io::stderr().write_all(&line);
             }

@@ -1,0 +1,319 @@
+//! Two nodes on this machine: two processes, two files, one `hast.conf`.
+
+use core::net::{Ipv4Addr, SocketAddr};
+use core::sync::atomic::{AtomicU16, Ordering};
+use core::time::Duration;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::Instant;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::relay::Relay;
+
+/// How long anything may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What is on a provider before the data, with extents of the usual size.
+const DATA: u64 = 4608;
+
+/// One of the two.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Node {
+    Ada,
+    Bob,
+}
+
+use Node::{Ada, Bob};
+
+impl Node {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Ada => "ada",
+            Bob => "bob",
+        }
+    }
+
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Ada => Bob,
+            Bob => Ada,
+        }
+    }
+}
+
+/// The two nodes. What runs is killed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    folder: TempDir,
+    listen: [SocketAddr; 2],
+    /// Each leads to the node of its number.
+    relays: [Relay; 2],
+    daemons: [Option<Child>; 2],
+}
+
+impl Cluster {
+    /// Makes providers of this size, and lets nothing run yet. `settings` are those of the
+    /// resource "shared".
+    pub(crate) fn new(size: u64, settings: &str) -> Self {
+        let cluster = Self::bare(settings);
+        for node in [Ada, Bob] {
+            cluster.make_provider(node, size);
+            let created = cluster.ctl(node, &["create", "shared"]);
+            assert!(created.status.success(), "{created:?}");
+        }
+        cluster
+    }
+
+    /// The same without providers.
+    pub(crate) fn bare(settings: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let listen = [free_address(), free_address()];
+        let relays = listen.map(|address| Relay::to(address).expect("a relay"));
+        let cluster = Self {
+            folder,
+            listen,
+            relays,
+            daemons: [None, None],
+        };
+        cluster.configure(settings);
+        cluster
+    }
+
+    /// Writes the configuration, of which hastd hears by a reload.
+    pub(crate) fn configure(&self, settings: &str) {
+        self.write_config(&self.config(settings));
+    }
+
+    pub(crate) fn write_config(&self, text: &str) {
+        fs::write(self.path("hast.conf"), text).expect("a file");
+    }
+
+    pub(crate) fn config(&self, settings: &str) -> String {
+        let mut text = String::new();
+        for node in [Ada, Bob] {
+            text += &format!(
+                "on {} {{ control {} listen tcp4://{} }}\n",
+                node.name(),
+                self.path(&format!("{}.control", node.name())).display(),
+                self.listen[node as usize],
+            );
+        }
+        text += &format!("resource shared {{\n{settings}\n");
+        for node in [Ada, Bob] {
+            text += &format!(
+                "on {} {{ local {} remote tcp4://{} }}\n",
+                node.name(),
+                self.provider(node).display(),
+                self.relays[node.other() as usize].address(),
+            );
+        }
+        text + "}\n"
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn provider(&self, node: Node) -> PathBuf {
+        self.path(&format!("{}.disk", node.name()))
+    }
+
+    pub(crate) fn make_provider(&self, node: Node, size: u64) {
+        let file = File::create(self.provider(node)).expect("a file");
+        file.set_len(size).expect("room");
+    }
+
+    /// The relay by which `node` is reached.
+    pub(crate) fn relay(&self, node: Node) -> &Relay {
+        &self.relays[node as usize]
+    }
+
+    /// The socket of the device of a primary.
+    pub(crate) fn device(&self, node: Node) -> PathBuf {
+        self.path(&format!("{}.devices", node.name()))
+            .join("shared")
+    }
+
+    /// Starts a daemon, and waits until it takes orders.
+    pub(crate) fn start(&mut self, node: Node) {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.path(&format!("{}.log", node.name())))
+            .expect("a log");
+        let child = program("hastd")
+            .args([
+                "-F",
+                "--node",
+                node.name(),
+                "--reconnect",
+                "0.1",
+                "--devices",
+            ])
+            .arg(self.path(&format!("{}.devices", node.name())))
+            .arg("-c")
+            .arg(self.path("hast.conf"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("a process");
+        self.daemons[node as usize] = Some(child);
+        wait_until("hastd takes orders", || {
+            self.ctl(node, &["status"]).status.success()
+        });
+    }
+
+    pub(crate) fn start_both(&mut self) {
+        self.start(Ada);
+        self.start(Bob);
+    }
+
+    /// Starts both, makes them primary and secondary, and waits until they agree.
+    pub(crate) fn start_in_roles(&mut self, primary: Node) {
+        self.start_both();
+        self.role(primary.other(), "secondary");
+        self.role(primary, "primary");
+        self.wait_until_synchronised(primary);
+    }
+
+    /// Ends a daemon at once, as a crash does.
+    pub(crate) fn kill(&mut self, node: Node) {
+        if let Some(mut child) = self.daemons[node as usize].take() {
+            child.kill().expect("a process of ours");
+            child.wait().expect("a process of ours");
+        }
+    }
+
+    pub(crate) fn signal(&self, node: Node, signal: rustix::process::Signal) {
+        let child = self.daemons[node as usize].as_ref().expect("a daemon");
+        let pid = rustix::process::Pid::from_child(child);
+        rustix::process::kill_process(pid, signal).expect("a process of ours");
+    }
+
+    /// Ends a daemon politely, and waits for it.
+    pub(crate) fn stop(&mut self, node: Node) {
+        self.signal(node, rustix::process::Signal::TERM);
+        let mut child = self.daemons[node as usize].take().expect("a daemon");
+        let status = child.wait().expect("a process of ours");
+        assert!(status.success(), "{status}\n{}", self.log(node));
+    }
+
+    /// Runs hastctl on a node.
+    pub(crate) fn ctl(&self, node: Node, arguments: &[&str]) -> Output {
+        let (command, rest) = arguments.split_first().expect("a command");
+        program("hastctl")
+            .args([command, "--node", node.name(), "-c"])
+            .arg(self.path("hast.conf"))
+            .args(rest)
+            .stdin(Stdio::null())
+            .output()
+            .expect("a process")
+    }
+
+    pub(crate) fn role(&self, node: Node, role: &str) {
+        let changed = self.ctl(node, &["role", role, "shared"]);
+        assert!(changed.status.success(), "{changed:?}\n{}", self.log(node));
+    }
+
+    /// What hastd tells about the resource.
+    pub(crate) fn status(&self, node: Node) -> Value {
+        let output = self.ctl(node, &["status", "--json", "shared"]);
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        document["resources"][0].clone()
+    }
+
+    pub(crate) fn is_connected(&self, node: Node) -> bool {
+        self.status(node)["worker"]["status"] == "complete"
+    }
+
+    /// Waits until nothing differs any more.
+    pub(crate) fn wait_until_synchronised(&self, primary: Node) {
+        let mut status = Value::Null;
+        let agreed = wait(|| {
+            status = self.status(primary);
+            status["worker"]["status"] == "complete" && status["worker"]["dirty"] == 0
+        });
+        assert!(agreed, "not synchronised: {status}\n{}", self.log(primary));
+    }
+
+    pub(crate) fn log(&self, node: Node) -> String {
+        fs::read_to_string(self.path(&format!("{}.log", node.name()))).unwrap_or_default()
+    }
+
+    /// Waits until a log says something.
+    pub(crate) fn wait_for_log(&self, node: Node, text: &str) {
+        let told = wait(|| self.log(node).contains(text));
+        assert!(told, "{text:?} is not in the log:\n{}", self.log(node));
+    }
+
+    /// Ends both roles, and compares the data areas.
+    pub(crate) fn check_equal(&self) {
+        for node in [Ada, Bob] {
+            self.role(node, "init");
+        }
+        let [ada, bob] = [Ada, Bob].map(|node| data(&self.provider(node)).expect("data"));
+        let differs = ada.iter().zip(&bob).position(|(ada, bob)| ada != bob);
+        assert_eq!(differs, None, "the data differ at this offset");
+        assert_eq!(ada.len(), bob.len());
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for child in self.daemons.iter_mut().flatten() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// This program again, as one of the examples.
+pub(crate) fn program(name: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("a path of our own"));
+    command.arg(name);
+    command
+}
+
+pub(crate) fn wait_until(what: &str, done: impl FnMut() -> bool) {
+    assert!(wait(done), "{what}: not within {PATIENCE:?}");
+}
+
+fn wait(mut done: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        if done() {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    false
+}
+
+fn data(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(DATA))?;
+    let mut data = Vec::new();
+    file.read_to_end(&mut data)?;
+    Ok(data)
+}
+
+/// An address that is free now, and stays so: its port is below those that systems give to
+/// clients, and no other test of this run gets it.
+fn free_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 1_000).unwrap_or_default() * 10;
+    let free = (0..10_000).find_map(|_| {
+        let next = NEXT.fetch_add(1, Ordering::SeqCst);
+        let port = 20_000 + (first + next) % 10_000;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?;
+        listener.local_addr().ok()
+    });
+    free.expect("a free port")
+}

@@ -1,0 +1,76 @@
+//! Replicated storage: the machines of HAST over TCP, on a provider. Feature `hast`.
+//!
+//! ```text
+//!   whoever uses the device            operator                  the other node
+//!         | BlockDevice                    | Resource                  | TCP
+//!         v                                v                           v
+//!   +------------------------------------------------------------------------------+
+//!   | Node                                                       listening sockets |
+//!   |  +---------------------------------------------+  +-----------------------+  |
+//!   |  | resource "shared": one task                 |  | resource "tank": ...  |  |
+//!   |  |  Primary, or a door and sessions            |  |                       |  |
+//!   |  +----------------------+----------------------+  +-----------------------+  |
+//!   +-------------------------|----------------------------------------------------+
+//!                             v Backing: a BlockDevice with metadata, map and data
+//! ```
+//!
+//! A [`Node`] listens, and holds resources. Each [`Resource`] has a role: init, in which its
+//! provider is not even open; secondary, in which it takes a peer's writes; or primary, in which
+//! it has a [`device`](Resource::device).
+//!
+//! # One task each
+//!
+//! A resource is one task. In one turn it takes all requests and frames that are there, asks its
+//! machine, writes everything for the peer with one system call, and then does what the disk can
+//! do at once. On a runtime of one thread, a request so goes from whoever uses the device to the
+//! peer and back without waking another thread; that is the runtime to choose for speed.
+//!
+//! # Where the mark is kept
+//!
+//! The mark of an unfinished synchronisation (HAST §5.5, hole 2) is in the metadata block, behind
+//! the end of its list, where real implementations read nothing and write zeros; see
+//! [`provider`].
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! # let backing: std::sync::Arc<dyn ha_core::io::block::BlockDevice> = unimplemented!();
+//! use ha_core::hast_proto::{ResourceName, Role};
+//! use ha_core::io::hast::{NetAddress, Node, NodeLimits, Settings};
+//!
+//! let node = Node::new(NodeLimits::default());
+//! node.listen(&["10.0.0.1:8457".parse()?])?;
+//! let mut settings = Settings::new("shared", "/dev/da0");
+//! settings.remote = Some(NetAddress::parse("tcp://10.0.0.2", 8457)?);
+//! let resource = node.add(ResourceName::new("shared")?, settings, backing)?;
+//! resource.set_role(Role::Primary).await?;
+//! let device = resource.device().await?;
+//! device.write(0, vec![7; 4096].into()).await?; // on both nodes
+//! # Ok(())
+//! # }
+//! ```
+
+mod address;
+mod backing;
+mod device;
+mod engine;
+mod event;
+mod link;
+mod listener;
+mod node;
+pub mod provider;
+mod resource;
+mod settings;
+mod tcp;
+
+pub use address::{AddressError, NetAddress};
+pub use backing::Backing;
+#[cfg(unix)]
+pub use backing::FileBacking;
+pub use event::{Event, EventKind, Events, OpeningError};
+pub use node::{AddError, ListenError, Node, NodeLimits};
+pub use provider::{Create, Existing, ProviderError};
+pub use resource::{
+    AttachError, CopyProgress, DeviceError, Ended, PrimaryStatus, Resource, RoleError,
+    SecondaryStatus, Side, Status,
+};
+pub use settings::Settings;

@@ -1,0 +1,429 @@
+//! The task of one resource: it gives the machines what has happened, and does what they want.
+//!
+//! Everything a resource waits for wakes the same task, which then goes through everything that
+//! may have happened, in *passes*, until nothing is left to do:
+//!
+//! 1. commands, requests of the device, ends of disk operations and of attempts to connect,
+//! 2. frames that have been received, and then deadlines,
+//! 3. what the machines want: messages to the peer are written together, and only then
+//! 4. the disk is asked, so that the peer works while the disk does.
+//!
+//! A disk operation that the page cache can answer ends where it begins, and is told in the next
+//! pass.
+
+mod disk;
+mod door;
+mod outbox;
+mod primary;
+mod role;
+mod secondary;
+mod status;
+
+use core::net::{IpAddr, SocketAddr};
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+use core::time::Duration;
+use std::boxed::Box;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::vec::Vec;
+
+use bytes::Bytes;
+use hast_proto::handshake::Access as Allowed;
+use hast_proto::handshake::connecting::Which;
+use hast_proto::hooks::HookEvent;
+use hast_proto::message::Opening;
+use hast_proto::primary::{DeviceRequest, Provider, SessionId};
+use hast_proto::{Errno, ResourceName, Role};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, Sleep};
+
+use self::disk::Ticket;
+use self::door::Door;
+use self::primary::{PrimarySide, Undialled};
+use self::role::Change;
+use self::secondary::SecondarySide;
+use super::super::clock::{self, within};
+use super::backing::Backing;
+use super::device::Device;
+use super::event::{Event, EventKind};
+use super::link::Link;
+use super::provider::{Opened, ProviderError};
+use super::resource::{AttachError, Command, DeviceError, Resource};
+use super::settings::Settings;
+
+/// How many passes one turn of the task takes before it lets others have theirs.
+const PASSES: usize = 64;
+/// How long names are not resolved again because somebody unknown has knocked.
+const RESOLVED: Duration = Duration::from_secs(10);
+/// How long a connection may take to send what is left before it is closed.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// What others tell the task.
+pub(super) enum Message {
+    Command(Command),
+    Call(Call),
+    Incoming(Box<Incoming>),
+    /// Somebody unknown has knocked: resolve names again.
+    Resolve,
+}
+
+/// A request of the device.
+pub(super) struct Call {
+    /// Which time of being primary the device is of.
+    pub(super) term: u64,
+    pub(super) request: DeviceRequest,
+    pub(super) reply: oneshot::Sender<Result<Vec<Bytes>, Errno>>,
+}
+
+/// A connection that wants this resource.
+pub(super) struct Incoming {
+    pub(super) link: Link,
+    pub(super) peer: SocketAddr,
+    pub(super) opening: Opening,
+    pub(super) access: Allowed,
+}
+
+/// Something that was begun has ended.
+enum Done {
+    Disk(Ticket, Result<Bytes, Errno>),
+    Opened(Result<Opened, ProviderError>),
+    Attached(
+        Result<Opened, ProviderError>,
+        oneshot::Sender<Result<(), AttachError>>,
+    ),
+    Reloaded(Result<Provider, ProviderError>),
+    Dialled(SessionId, Which, Result<(Link, SocketAddr), Undialled>),
+    Resolved(Vec<IpAddr>),
+    Closed,
+}
+
+/// The addresses of a resource's `remote`.
+#[derive(Debug, Default)]
+pub(super) struct Access {
+    addresses: Mutex<Vec<IpAddr>>,
+}
+
+impl Access {
+    pub(super) fn allows(&self, address: IpAddr) -> bool {
+        let addresses = self.addresses.lock();
+        let addresses = addresses.unwrap_or_else(PoisonError::into_inner);
+        addresses.contains(&address)
+    }
+
+    fn set(&self, addresses: Vec<IpAddr>) {
+        *self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+}
+
+/// Starts the task of a resource.
+pub(super) fn spawn(
+    name: ResourceName,
+    settings: Settings,
+    backing: Box<dyn Backing>,
+    events: broadcast::Sender<Event>,
+) -> (Resource, Arc<Access>, AbortHandle) {
+    let (messages, inbox) = mpsc::unbounded_channel();
+    let access = Arc::new(Access::default());
+    let engine = Engine {
+        messages: messages.downgrade(),
+        inbox,
+        door: Door::new(&settings),
+        common: Common {
+            name: name.clone(),
+            settings,
+            events,
+            tasks: JoinSet::new(),
+        },
+        backing: backing.into(),
+        access: Arc::clone(&access),
+        resolved: None,
+        role: Role::Init,
+        stage: Stage::Init,
+        change: None,
+        terms: 0,
+        alarm: Box::pin(clock::alarm()),
+        armed: None,
+    };
+    let task = tokio::spawn(engine).abort_handle();
+    (Resource::new(name, messages), access, task)
+}
+
+/// What all parts of the task use.
+struct Common {
+    name: ResourceName,
+    settings: Settings,
+    events: broadcast::Sender<Event>,
+    tasks: JoinSet<Done>,
+}
+
+impl Common {
+    fn tell(&self, kind: EventKind) {
+        self.tell_with(kind, None);
+    }
+
+    fn tell_with(&self, kind: EventKind, hook: Option<HookEvent>) {
+        // Nobody may be listening.
+        let _ = self.events.send(Event::of(&self.name, kind, hook));
+    }
+
+    /// Closes a connection after what it has to send, if that takes no time to speak of.
+    fn close(&mut self, link: Link) {
+        self.tasks.spawn(async move {
+            within(CLOSING, link.close()).await;
+            Done::Closed
+        });
+    }
+}
+
+/// What the present role needs.
+enum Stage {
+    Init,
+    Primary(Box<PrimarySide>),
+    Secondary(Box<SecondarySide>),
+}
+
+/// The task.
+struct Engine {
+    messages: mpsc::WeakUnboundedSender<Message>,
+    inbox: mpsc::UnboundedReceiver<Message>,
+    door: Door,
+    common: Common,
+    backing: Arc<dyn Backing>,
+    access: Arc<Access>,
+    /// When names were resolved last.
+    resolved: Option<Instant>,
+    role: Role,
+    stage: Stage,
+    change: Option<Change>,
+    /// How often this node has become primary.
+    terms: u64,
+    alarm: Pin<Box<Sleep>>,
+    armed: Option<Instant>,
+}
+
+impl Future for Engine {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let engine = self.get_mut();
+        if engine.resolved.is_none() {
+            engine.resolve(clock::now());
+        }
+        for _ in 0..PASSES {
+            let now = clock::now();
+            let Some(mut busy) = engine.take_messages(cx, now) else {
+                return Poll::Ready(());
+            };
+            busy |= engine.take_done(cx, now);
+            busy |= engine.pass(cx, now);
+            engine.advance_change(now);
+            // Once more, as what was begun in this pass was not waited for yet.
+            busy |= engine.take_done(cx, now);
+            if !busy && engine.wait(cx, now).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Engine {
+    /// Takes what others have told; `None` when nobody is left who could.
+    fn take_messages(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<bool> {
+        let mut busy = false;
+        while let Poll::Ready(message) = self.inbox.poll_recv(cx) {
+            busy = true;
+            match message? {
+                Message::Call(call) => match &mut self.stage {
+                    Stage::Primary(side) => side.call(call),
+                    Stage::Init | Stage::Secondary(_) => refuse(call),
+                },
+                Message::Command(command) => self.on_command(now, command),
+                Message::Incoming(incoming) => self.door.on_incoming(now, *incoming),
+                Message::Resolve => {
+                    let recently = |at: Instant| now.saturating_duration_since(at) < RESOLVED;
+                    if !self.resolved.is_some_and(recently) {
+                        self.resolve(now);
+                    }
+                }
+            }
+        }
+        Some(busy)
+    }
+
+    fn on_command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::SetRole(role, reply) => self.set_role(now, role, reply),
+            Command::Configure(settings, reply) => {
+                self.configure(now, *settings);
+                let _ = reply.send(());
+            }
+            Command::Attach(reply) => self.attach(reply),
+            Command::Status(reply) => {
+                let _ = reply.send(Box::new(self.status(now)));
+            }
+            Command::Device(reply) => {
+                let _ = reply.send(self.device());
+            }
+        }
+    }
+
+    fn device(&self) -> Result<Arc<dyn super::super::block::BlockDevice>, DeviceError> {
+        let Some(messages) = self.messages.upgrade() else {
+            return Err(super::resource::Ended.into());
+        };
+        match &self.stage {
+            Stage::Primary(side) if self.change.is_none() => {
+                let (below, size) = (side.geometry(), side.size());
+                Ok(Arc::new(Device::new(messages, self.terms, below, size)))
+            }
+            Stage::Init | Stage::Primary(_) | Stage::Secondary(_) => {
+                Err(DeviceError::Role(self.role))
+            }
+        }
+    }
+
+    fn configure(&mut self, now: Instant, settings: Settings) {
+        let moved = settings.remote != self.common.settings.remote
+            || settings.source != self.common.settings.source;
+        self.common.settings = settings;
+        match &mut self.stage {
+            Stage::Init => {}
+            Stage::Primary(side) => side.configure(now, &self.common.settings, moved),
+            Stage::Secondary(side) => side.configure(now, &self.common.settings, moved),
+        }
+        self.door.configure(&self.common.settings);
+        if moved {
+            self.access.set(Vec::new());
+            self.resolve(now);
+        }
+    }
+
+    /// Finds out who may connect.
+    fn resolve(&mut self, now: Instant) {
+        self.resolved = Some(now);
+        let Some(remote) = self.common.settings.remote.clone() else {
+            self.access.set(Vec::new());
+            return;
+        };
+        if let Some(address) = remote.literal() {
+            self.access.set([address.to_canonical()].into());
+            return;
+        }
+        self.common.tasks.spawn(async move {
+            let found = remote.resolve().await.unwrap_or_default();
+            let addresses = found.iter().map(|found| found.ip().to_canonical());
+            Done::Resolved(addresses.collect())
+        });
+    }
+
+    fn take_done(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mut busy = false;
+        // A task that was aborted, as attempts to connect are, has nothing to tell.
+        while let Poll::Ready(Some(done)) = self.common.tasks.poll_join_next(cx) {
+            if let Ok(done) = done {
+                busy = true;
+                self.on_done(now, done);
+            }
+        }
+        busy
+    }
+
+    fn on_done(&mut self, now: Instant, done: Done) {
+        match (done, &mut self.stage) {
+            (Done::Disk(ticket, result), Stage::Primary(side)) => {
+                side.on_disk(now, ticket, result);
+            }
+            (Done::Disk(ticket, result), Stage::Secondary(side)) => {
+                side.on_disk(now, ticket, result, &mut self.door);
+            }
+            (Done::Dialled(id, which, result), Stage::Primary(side)) => {
+                side.on_dialled(now, id, which, result, &self.common);
+            }
+            (Done::Reloaded(result), Stage::Secondary(side)) => {
+                side.on_reloaded(now, result, &mut self.door);
+            }
+            (Done::Attached(result, reply), Stage::Primary(side)) => {
+                let _ = reply.send(side.on_attached(now, result, &self.common));
+            }
+            (Done::Attached(_, reply), _) => {
+                let _ = reply.send(Err(AttachError::NotFailed));
+            }
+            (Done::Opened(result), _) => self.on_opened(now, result),
+            (Done::Resolved(addresses), _) => {
+                // A resolver that fails for a moment locks nobody out.
+                if !addresses.is_empty() {
+                    self.access.set(addresses);
+                }
+            }
+            (Done::Disk(..) | Done::Dialled(..) | Done::Reloaded(_) | Done::Closed, _) => {}
+        }
+    }
+
+    fn attach(&mut self, reply: oneshot::Sender<Result<(), AttachError>>) {
+        let Stage::Primary(side) = &mut self.stage else {
+            let _ = reply.send(Err(AttachError::NotFailed));
+            return;
+        };
+        if let Err(error) = side.detach() {
+            let _ = reply.send(Err(error));
+            return;
+        }
+        let opening = self.open();
+        self.common
+            .tasks
+            .spawn(async move { Done::Attached(opening.await, reply) });
+    }
+
+    /// One pass through links, machines and disk; whether another may find something to do.
+    fn pass(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Self {
+            door,
+            common,
+            stage,
+            ..
+        } = self;
+        let mut busy = door.pass(cx, now, common, stage);
+        busy |= match stage {
+            Stage::Init => false,
+            Stage::Primary(side) => side.pass(cx, now, common),
+            Stage::Secondary(side) => side.pass(cx, now, common, door),
+        };
+        busy
+    }
+
+    /// Waits for the earliest deadline; ready if it has come.
+    fn wait(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        let own = match &self.stage {
+            Stage::Init => None,
+            Stage::Primary(side) => side.deadline(),
+            Stage::Secondary(side) => side.deadline(),
+        };
+        let change = self.change.as_ref().and_then(Change::deadline);
+        let deadlines = [own, change, self.door.deadline()];
+        let Some(deadline) = deadlines.into_iter().flatten().min() else {
+            return Poll::Pending;
+        };
+        if deadline <= now {
+            return Poll::Ready(());
+        }
+        // Deadlines mostly move away, with each message: the alarm may ring too early, and is
+        // then set again. So a message costs no change of a timer.
+        if self.armed.is_none_or(|armed| deadline < armed) {
+            self.alarm.as_mut().reset(deadline);
+            self.armed = Some(deadline);
+        }
+        ready!(self.alarm.as_mut().poll(cx));
+        self.armed = None;
+        Poll::Ready(())
+    }
+}
+
+fn refuse(call: Call) {
+    let _ = call.reply.send(Err(Errno::ENXIO));
+}

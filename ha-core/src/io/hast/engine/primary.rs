@@ -1,0 +1,415 @@
+//! A primary: its device, its disk, its attempts to connect and its session.
+
+mod attempt;
+mod status;
+
+use core::net::SocketAddr;
+use core::task::{Context, Poll};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::vec::Vec;
+
+use bytes::Bytes;
+use hast_proto::handshake::connecting::Which;
+use hast_proto::handshake::{Failure, Session as Agreed};
+use hast_proto::hooks::HookEvent;
+use hast_proto::message::{Refusal, Request};
+use hast_proto::primary::{
+    Config, Event, Input, LocalCopy, Output, Partner, Primary, RequestId, SessionId,
+};
+use hast_proto::{BlockError, Errno, Length, SectorSize, Version};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use self::attempt::Attempt;
+pub(super) use self::attempt::Undialled;
+use super::super::super::block::Geometry;
+use super::super::event::EventKind;
+use super::super::link::{Broken, Link};
+use super::super::provider::{Opened, ProviderError, Store};
+use super::super::resource::AttachError;
+use super::super::settings::Settings;
+use super::disk::{Disk, Ticket};
+use super::outbox::Outbox;
+use super::{Call, Common};
+
+/// How many octets of data are made ready for the peer in one pass.
+const PASS: usize = 512 * 1024;
+
+/// What a primary needs.
+pub(super) struct PrimarySide {
+    machine: Primary<Instant>,
+    term: u64,
+    /// `None` while the provider is being opened again.
+    store: Option<Arc<Store>>,
+    geometry: Geometry,
+    sector: SectorSize,
+    disk: Disk,
+    attempt: Option<Attempt>,
+    session: Option<Session>,
+    outbox: Outbox,
+    /// Requests that the machine is too full to take.
+    held: VecDeque<Call>,
+    /// Who waits for the requests that it has taken.
+    calls: BTreeMap<RequestId, oneshot::Sender<Result<Vec<Bytes>, Errno>>>,
+    next_call: u64,
+    /// When the synchronisation under way began, and what had been copied before.
+    copying: Option<Copying>,
+    stopped: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Copying {
+    since: Instant,
+    copied_before: u64,
+    from_peer: bool,
+}
+
+/// A session.
+struct Session {
+    id: SessionId,
+    version: Version,
+    peer: SocketAddr,
+    /// For requests; nothing comes here.
+    first: Link,
+    /// For replies.
+    second: Link,
+    /// Requests that were not answered for good.
+    unanswered: u64,
+}
+
+impl PrimarySide {
+    pub(super) fn new(
+        now: Instant,
+        term: u64,
+        opened: Opened,
+        settings: &Settings,
+    ) -> Result<Self, ProviderError> {
+        let Opened {
+            store,
+            provider,
+            sector,
+            ..
+        } = opened;
+        // The provider was read in full.
+        let short = |_| ProviderError::Block(BlockError::Short { have: 0 });
+        let config = config(settings, sector);
+        let mut machine = Primary::new(config, provider).map_err(short)?;
+        machine.handle(now, Input::Start);
+        Ok(Self {
+            machine,
+            term,
+            geometry: store.geometry(),
+            store: Some(store),
+            sector,
+            disk: Disk::default(),
+            attempt: None,
+            session: None,
+            outbox: Outbox::new(settings),
+            held: VecDeque::new(),
+            calls: BTreeMap::new(),
+            next_call: 0,
+            copying: None,
+            stopped: false,
+        })
+    }
+
+    pub(super) const fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    pub(super) const fn size(&self) -> Length {
+        self.machine.metadata().layout.data_len()
+    }
+
+    pub(super) const fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    pub(super) fn configure(&mut self, now: Instant, settings: &Settings, moved: bool) {
+        let config = config(settings, self.sector);
+        self.machine.handle(now, Input::Configure(config));
+        self.outbox.configure(settings);
+        if let Some(store) = &self.store {
+            store.set_metaflush(settings.metaflush);
+        }
+        if moved {
+            if let Some(session) = &self.session {
+                self.machine.handle(now, Input::Closed(session.id));
+            }
+            if let Some(attempt) = self.attempt.take() {
+                let failed = Input::ConnectFailed(attempt.id, Failure::Closed(Which::First));
+                self.machine.handle(now, failed);
+            }
+        }
+    }
+
+    /// Takes a request of the device.
+    pub(super) fn call(&mut self, call: Call) {
+        if self.stopped || call.term != self.term {
+            super::refuse(call);
+        } else {
+            self.held.push_back(call);
+        }
+    }
+
+    pub(super) fn stop(&mut self, now: Instant) {
+        self.stopped = true;
+        self.held.drain(..).for_each(super::refuse);
+        self.machine.handle(now, Input::Stop);
+    }
+
+    /// Whether it was stopped, and the disk has come to rest.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.stopped && self.disk.pending() == 0
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let machine = self.machine.poll_timeout();
+        let attempt = self.attempt.as_ref().and_then(Attempt::deadline);
+        machine.into_iter().chain(attempt).min()
+    }
+
+    pub(super) fn on_disk(&mut self, now: Instant, ticket: Ticket, result: Result<Bytes, Errno>) {
+        self.disk.ended();
+        self.disk_ended(now, ticket, result);
+    }
+
+    fn disk_ended(&mut self, now: Instant, ticket: Ticket, result: Result<Bytes, Errno>) {
+        if let Ticket::Machine(id) = ticket {
+            self.machine.handle(now, Input::Disk(id, result));
+        }
+    }
+
+    /// Lets go of a disk that has failed, so that it can be opened again.
+    pub(super) fn detach(&mut self) -> Result<(), AttachError> {
+        if !matches!(self.machine.copy(), LocalCopy::Failed { .. }) || self.stopped {
+            return Err(AttachError::NotFailed);
+        }
+        match self.disk.pending() {
+            0 => {
+                self.store = None;
+                Ok(())
+            }
+            operations => Err(AttachError::DiskBusy { operations }),
+        }
+    }
+
+    pub(super) fn on_attached(
+        &mut self,
+        now: Instant,
+        result: Result<Opened, ProviderError>,
+        common: &Common,
+    ) -> Result<(), AttachError> {
+        let Opened {
+            store,
+            provider,
+            sector,
+            recovered,
+        } = result?;
+        if self.stopped || self.disk.pending() > 0 {
+            return Err(AttachError::NotFailed);
+        }
+        if recovered {
+            common.tell(EventKind::Recovered);
+        }
+        // Users of the device were told its sectors.
+        if sector != self.sector {
+            return Err(AttachError::Refused);
+        }
+        self.machine.handle(now, Input::Attach(provider));
+        if matches!(self.machine.copy(), LocalCopy::Failed { .. }) {
+            return Err(AttachError::Refused);
+        }
+        self.store = Some(store);
+        Ok(())
+    }
+
+    /// Goes once through everything; whether there may be more to do.
+    pub(super) fn pass(&mut self, cx: &mut Context<'_>, now: Instant, common: &mut Common) -> bool {
+        let mut busy = self.take_calls(now);
+        busy |= self.pass_attempt(cx, now, common);
+        busy |= self.receive(cx, now);
+        if self.machine.poll_timeout().is_some_and(|due| due <= now) {
+            self.machine.handle_timeout(now);
+        }
+        busy |= self.drain(now, common);
+        self.flush(cx, now);
+        let store = self.store.as_ref();
+        for (ticket, result) in self.disk.run(cx, store, &mut common.tasks) {
+            busy = true;
+            self.disk_ended(now, ticket, result);
+        }
+        busy || self.disk.is_waiting()
+    }
+
+    fn take_calls(&mut self, now: Instant) -> bool {
+        let mut busy = false;
+        while !self.held.is_empty() && !self.machine.is_full() {
+            let Some(Call { request, reply, .. }) = self.held.pop_front() else {
+                break;
+            };
+            busy = true;
+            let id = RequestId(self.next_call);
+            self.next_call = self.next_call.wrapping_add(1);
+            self.calls.insert(id, reply);
+            self.machine.handle(now, Input::Request(id, request));
+        }
+        busy
+    }
+
+    /// Takes what the peer has sent.
+    fn receive(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Some(session) = &mut self.session else {
+            return false;
+        };
+        let id = session.id;
+        session.second.refill();
+        let mut busy = false;
+        let ended = loop {
+            match session.second.poll_frame(cx) {
+                Poll::Ready(Ok(frame)) => {
+                    busy = true;
+                    if !frame.list().contains("received") {
+                        session.unanswered = session.unanswered.saturating_sub(1);
+                    }
+                    self.machine.handle(now, Input::Frame(id, frame));
+                }
+                Poll::Ready(Err(Broken::Closed)) => break Some(Input::Closed(id)),
+                Poll::Ready(Err(Broken::Invalid(error))) => break Some(Input::Invalid(id, error)),
+                Poll::Pending => break None,
+            }
+        };
+        let gone = session.first.poll_closed(cx).is_ready();
+        let ended = ended.or(gone.then_some(Input::Closed(id)));
+        busy |= session.second.is_exhausted() || ended.is_some();
+        if let Some(input) = ended {
+            self.session = None;
+            self.machine.handle(now, input);
+        }
+        busy
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>, now: Instant) {
+        if let Some(session) = &mut self.session {
+            if let Poll::Ready(Err(_)) = session.first.poll_flush(cx) {
+                let id = session.id;
+                self.session = None;
+                self.machine.handle(now, Input::Closed(id));
+            }
+        }
+    }
+
+    /// Does what the machine wants, until as much is to be sent as a pass compresses: so the
+    /// peer gets the first of it while the rest is still being made ready.
+    fn drain(&mut self, now: Instant, common: &mut Common) -> bool {
+        let mut busy = false;
+        let mut sent = 0_usize;
+        while sent < PASS {
+            if let Some(output) = self.machine.poll_output() {
+                if let Output::Send(_, Request::Write { length, .. }) = &output {
+                    sent = sent.saturating_add(length.to_usize().unwrap_or(PASS));
+                }
+                self.on_output(now, output, common);
+            } else if !self.drain_attempt(now, common) {
+                return busy;
+            }
+            busy = true;
+        }
+        true
+    }
+
+    fn on_output(&mut self, now: Instant, output: Output, common: &mut Common) {
+        match output {
+            Output::Disk(id, operation) => self.disk.push(Ticket::Machine(id), operation),
+            Output::Connect(id, header) => self.connect(now, id, header, common),
+            Output::Identity(id, identity) => self.identify(now, id, identity),
+            Output::Send(id, request) => self.send(id, request),
+            Output::Disconnect(id) => {
+                self.session.take_if(|session| session.id == id);
+                self.attempt.take_if(|attempt| attempt.id == id);
+            }
+            Output::Completed(id, result) => {
+                if let Some(reply) = self.calls.remove(&id) {
+                    // Whoever asked may have gone.
+                    let _ = reply.send(result);
+                }
+            }
+            Output::Event(event) => self.tell(now, event, common),
+            Output::Stopped => {}
+        }
+    }
+
+    fn send(&mut self, id: SessionId, request: Request) {
+        let Some(session) = self.session.as_mut().filter(|session| session.id == id) else {
+            return;
+        };
+        if request.sequence().is_some() {
+            session.unanswered = session.unanswered.saturating_add(1);
+        }
+        let frame = self.outbox.request(request, session.version);
+        session.first.push(frame);
+    }
+
+    /// The handshake has succeeded.
+    fn establish(&mut self, now: Instant, attempt: Attempt, agreed: Agreed) {
+        let id = attempt.id;
+        match attempt.into_links() {
+            Some((first, second, peer)) => {
+                self.session = Some(Session {
+                    id,
+                    version: agreed.version,
+                    peer,
+                    first,
+                    second,
+                    unanswered: 0,
+                });
+                self.machine.handle(now, Input::Session(id, agreed));
+            }
+            None => {
+                let failed = Failure::Closed(Which::First);
+                self.machine.handle(now, Input::ConnectFailed(id, failed));
+            }
+        }
+    }
+
+    fn tell(&mut self, now: Instant, event: Event, common: &Common) {
+        let hook = match &event {
+            Event::Connected(_) => Some(HookEvent::Connect),
+            Event::Disconnected(_) => Some(HookEvent::Disconnect),
+            Event::ConnectFailed(Failure::Refused(refused))
+                if refused.reason == Refusal::SplitBrain =>
+            {
+                Some(HookEvent::SplitBrain)
+            }
+            Event::CopyStarted { from_peer, .. } => {
+                self.copying = Some(Copying {
+                    since: now,
+                    copied_before: self.machine.stats().copied,
+                    from_peer: *from_peer,
+                });
+                Some(HookEvent::SyncStart)
+            }
+            // Not if there was nothing to copy.
+            Event::CopyDone => self.copying.take().map(|_| HookEvent::SyncDone),
+            Event::CopyInterrupted { .. } => {
+                self.copying = None;
+                Some(HookEvent::SyncInterrupted)
+            }
+            _ => None,
+        };
+        common.tell_with(EventKind::Primary(event), hook);
+    }
+}
+
+/// What the machine is to do.
+fn config(settings: &Settings, sector: SectorSize) -> Config {
+    Config {
+        sector,
+        partner: match settings.remote {
+            Some(_) => Partner::Configured,
+            None => Partner::None,
+        },
+        ..settings.primary.clone()
+    }
+}

@@ -1,0 +1,99 @@
+//! Where clients connect to.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::io;
+#[cfg(unix)]
+use std::path::Path;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
+
+/// How long a TCP client says nothing before it is asked whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// A socket that clients connect to.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Listener {
+    /// Of TCP.
+    Tcp(TcpListener),
+    /// Of this machine.
+    #[cfg(unix)]
+    Unix(UnixListener),
+}
+
+/// A client that has connected.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+impl Listener {
+    /// Listens to a TCP address.
+    ///
+    /// # Errors
+    ///
+    /// What the socket reports.
+    pub async fn tcp(address: SocketAddr) -> io::Result<Self> {
+        Ok(Self::Tcp(TcpListener::bind(address).await?))
+    }
+
+    /// Listens to a UNIX socket at `path`. One that a server has left behind there is replaced.
+    /// Who may connect depends on the folder and on the umask.
+    ///
+    /// # Errors
+    ///
+    /// What the socket reports; [`io::ErrorKind::AddrInUse`] if another server listens there, or
+    /// if there is something else.
+    #[cfg(unix)]
+    pub async fn unix(path: impl AsRef<Path>) -> io::Result<Self> {
+        use std::os::unix::fs::FileTypeExt;
+
+        let path = path.as_ref();
+        let is_socket = |path: &Path| {
+            path.symlink_metadata()
+                .is_ok_and(|metadata| metadata.file_type().is_socket())
+        };
+        if is_socket(path) {
+            if let Err(error) = UnixStream::connect(path).await {
+                if error.kind() == io::ErrorKind::ConnectionRefused {
+                    std::fs::remove_file(path)?;
+                }
+            }
+        }
+        Ok(Self::Unix(UnixListener::bind(path)?))
+    }
+
+    /// Returns the address that TCP clients connect to.
+    ///
+    /// # Errors
+    ///
+    /// What the socket reports; [`io::ErrorKind::Unsupported`] for a UNIX socket.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr(),
+            #[cfg(unix)]
+            Self::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Waits for a client.
+    pub(super) async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
+                SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+                Ok(Stream::Tcp(stream))
+            }
+            #[cfg(unix)]
+            Self::Unix(listener) => Ok(Stream::Unix(listener.accept().await?.0)),
+        }
+    }
+}
