@@ -959,6 +959,64 @@ fn a_new_peer_does_not_stand_in_for_the_one_that_had_everything() {
 }
 
 #[test]
+fn a_replacement_is_marked_before_it_gets_an_identity() {
+    let mut node = situation(3);
+    let mut provider = same_disk();
+    provider.metadata.resource_id = None;
+    node.take();
+    node.input(Input::Attach(provider.clone()));
+    node.write(0);
+    assert!(node.take().starts_with("mark Incomplete"));
+    assert!(!node.has("metadata") && !node.has("write"));
+    node.done("mark", Ok(()));
+    assert!(node.has("metadata"));
+    node.all_done();
+    assert_eq!(node.machine.copy(), LocalCopy::Current);
+
+    // If it cannot be marked, it is not used.
+    let mut node = situation(3);
+    node.input(Input::Attach(provider));
+    node.done("mark", Err(Errno::EIO));
+    assert_eq!(node.machine.copy(), LocalCopy::Failed { complete: true });
+}
+
+#[test]
+fn nothing_replaces_a_disk_that_has_what_the_peer_lacks() {
+    let mut new = same_disk();
+    new.metadata.resource_id = None;
+    let mut other = same_disk();
+    other.metadata.resource_id = ResourceId::new(78);
+    let mut mixture = same_disk();
+    mixture.consistency = Consistency::Inconsistent;
+    for provider in [new, other, mixture] {
+        let mut node = situation(4);
+        node.input(Input::Attach(provider));
+        assert_eq!(node.machine.copy(), LocalCopy::Failed { complete: false });
+        assert!(node.events.contains(&Event::AttachRefused));
+    }
+    // Nor one that has not been written to a disk that never met a peer.
+    let mut unpaired = same_disk();
+    unpaired.metadata.resource_id = None;
+    let metadata = unpaired.metadata.clone();
+    let partner = Partner::None;
+    let alone = Config {
+        partner,
+        ..config()
+    };
+    let mut node = Node::new(alone, metadata, Consistency::Consistent);
+    node.input(Input::Start);
+    node.write(0);
+    node.all_done();
+    node.write(0);
+    node.disk_done(Err(Errno::EIO));
+    node.input(Input::Attach(unpaired.clone()));
+    assert_eq!(node.machine.copy(), LocalCopy::Failed { complete: false });
+    unpaired.metadata.counters.local = 1;
+    node.input(Input::Attach(unpaired));
+    assert_eq!(node.machine.copy(), LocalCopy::Current);
+}
+
+#[test]
 fn a_mark_that_could_not_be_stored_is_tried_with_the_next_session() {
     let ahead = Peer {
         counters: Counters {

@@ -20,7 +20,9 @@ pub(super) struct Local<T> {
     pub(super) metadata: Metadata,
     version: u64,
     stored_version: u64,
-    storing_metadata: bool,
+    /// What of the metadata is certainly on disk, and what is on its way there.
+    stored_metadata: Metadata,
+    storing_metadata: Option<Metadata>,
     pub(super) stored: Stored,
     /// Writes whose extents are marked in memory, and that wait for the disk.
     pub(super) marking: BTreeSet<u64>,
@@ -28,7 +30,8 @@ pub(super) struct Local<T> {
     pub(super) map_is_due: bool,
     /// When the map is stored though nobody waits.
     pub(super) store_map_at: Option<T>,
-    mark: Consistency,
+    /// `None` after a try to store it that has failed.
+    mark: Option<Consistency>,
     mark_wanted: Consistency,
     storing_mark: bool,
     /// Whether the last try to store the mark failed.
@@ -38,15 +41,16 @@ pub(super) struct Local<T> {
 impl<T> Local<T> {
     pub(super) fn new(metadata: Metadata, map: &[u8], mark: Consistency) -> Self {
         Self {
+            stored_metadata: metadata.clone(),
             metadata,
             version: 0,
             stored_version: 0,
-            storing_metadata: false,
+            storing_metadata: None,
             stored: Stored::new(map.into()),
             marking: BTreeSet::new(),
             map_is_due: false,
             store_map_at: None,
-            mark,
+            mark: Some(mark),
             mark_wanted: mark,
             storing_mark: false,
             mark_failed: false,
@@ -81,7 +85,23 @@ impl<T> Local<T> {
     }
 
     pub(super) fn mark_is_stored(&self) -> bool {
-        self.mark == self.mark_wanted && !self.storing_mark
+        self.mark == Some(self.mark_wanted) && !self.storing_mark
+    }
+
+    /// Whether the data are not to be relied on, and that is not on disk yet.
+    pub(super) fn waits_for_mark(&self) -> bool {
+        self.mark_wanted != Consistency::Consistent && !self.mark_is_stored()
+    }
+
+    /// Whether this is the very disk that was used last, as far as one can tell.
+    fn is_same_disk(&self, provider: &Provider) -> bool {
+        let new = &provider.metadata;
+        let identities = [self.stored_metadata.resource_id, self.metadata.resource_id];
+        // A disk that never had an identity has its counter at least, if it was written to.
+        let counted = new.counters.local >= self.stored_metadata.counters.local;
+        identities.contains(&new.resource_id)
+            && (new.resource_id.is_some() || counted)
+            && provider.consistency == Consistency::Consistent
     }
 }
 
@@ -94,15 +114,15 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
     }
 
     fn store_metadata_again(&mut self) {
+        let has_disk = self.has_disk();
         let local = &mut self.local;
-        if local.storing_metadata
-            || local.has_stored_all()
-            || !matches!(self.copy, LocalCopy::Current | LocalCopy::Catching)
-        {
+        // Without the mark, the metadata would make a replacement look like the real thing.
+        let waits = self.copy == LocalCopy::Catching && local.waits_for_mark();
+        if local.storing_metadata.is_some() || local.has_stored_all() || !has_disk || waits {
             return;
         }
-        local.storing_metadata = true;
         let (version, metadata) = (local.version, local.metadata.clone());
+        local.storing_metadata = Some(metadata.clone());
         self.operate(
             Purpose::Metadata(version),
             DiskOperation::StoreMetadata(metadata),
@@ -115,10 +135,13 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         version: u64,
         result: Result<Bytes, Errno>,
     ) {
-        self.local.storing_metadata = false;
+        let stored = self.local.storing_metadata.take();
         match result {
             Ok(_) => {
                 self.local.stored_version = version;
+                if let Some(stored) = stored {
+                    self.local.stored_metadata = stored;
+                }
                 self.store_metadata_again();
                 self.answer_identify();
                 self.advance_all_writes();
@@ -177,7 +200,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
 
     fn store_mark(&mut self) {
         let wanted = self.local.mark_wanted;
-        if !self.local.storing_mark && self.local.mark != wanted {
+        if !self.local.storing_mark && self.local.mark != Some(wanted) {
             self.local.storing_mark = true;
             let store = DiskOperation::StoreConsistency(wanted);
             self.operate(Purpose::Mark(wanted), store);
@@ -193,14 +216,19 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         self.local.storing_mark = false;
         match result {
             Ok(_) => {
-                self.local.mark = mark;
+                self.local.mark = Some(mark);
                 self.event(Event::Consistency(mark));
                 self.store_mark();
+                self.store_metadata_again();
             }
-            Err(_) => {
+            Err(error) => {
+                self.local.mark = None;
                 self.local.mark_failed = true;
                 if self.peer.is_opening() {
                     self.lose(now, Loss::Local);
+                } else if mark != Consistency::Consistent && self.has_disk() {
+                    // A disk that has just been attached: nothing may be copied to it.
+                    self.fail_local(now, error);
                 }
             }
         }
@@ -237,7 +265,14 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
     pub(super) fn on_attach(&mut self, provider: Provider) {
         let (old, new) = (&self.local.metadata.layout, &provider.metadata.layout);
         let fits = old.data_len() == new.data_len() && old.extent_size() == new.extent_size();
-        let (LocalCopy::Failed { complete }, true) = (self.copy, fits) else {
+        // What the peer lacks only the disk that has failed can have, and no replacement.
+        let usable = match self.copy {
+            LocalCopy::Failed { complete } => {
+                (fits && (complete || self.local.is_same_disk(&provider))).then_some(complete)
+            }
+            LocalCopy::Current | LocalCopy::Catching => None,
+        };
+        let Some(complete) = usable else {
             self.event(Event::AttachRefused);
             return;
         };
@@ -263,7 +298,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         self.map = map;
         let local = &mut self.local;
         local.stored = Stored::new(alloc::vec![0; provider.map.len()]);
-        local.storing_metadata = false;
+        local.stored_metadata = provider.metadata.clone();
+        local.mark = Some(provider.consistency);
         let (resource_id, counters) = (local.metadata.resource_id, local.metadata.counters);
         local.metadata = provider.metadata;
         local.metadata.resource_id = resource_id;
@@ -276,10 +312,10 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         self.event(Event::Attached {
             from_peer: complete,
         });
-        self.store_metadata();
         if complete {
             self.want_mark(Consistency::Incomplete);
         }
+        self.store_metadata();
         self.begin_copying();
         self.advance_all_writes();
     }

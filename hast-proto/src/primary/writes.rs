@@ -102,9 +102,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         if self.held_until.is_some() || self.peer.is_opening() {
             return;
         }
-        // Nothing is written past a failed disk before the mark says so.
-        let complete = self.copy == LocalCopy::Failed { complete: true };
-        if complete && !self.local.is_marked() && !self.local.mark_failed {
+        // Nothing is written beside a disk that lacks something before the mark says so.
+        if self.local.waits_for_mark() && !self.local.mark_failed {
             return;
         }
         let mut after = None;
