@@ -308,8 +308,10 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             }
             return;
         }
-        let map = !self.has_disk()
-            || (!self.local.stored.is_storing() && self.map.changed(self.config.sector).is_none());
+        let changed = self.map.changed(self.config.sector).is_some();
+        // What changes meanwhile does not wait for its time: the session would, too.
+        self.local.map_is_due |= changed;
+        let map = !self.has_disk() || (!self.local.stored.is_storing() && !changed);
         if on_disk && map && (self.local.mark_is_stored() || !self.has_disk()) {
             let version = session.version;
             self.go_up(now, id, version);
