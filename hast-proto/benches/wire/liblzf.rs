@@ -4,7 +4,7 @@ use core::ffi::{c_uint, c_void};
 
 use hast_proto::lzf::{Compressor, decompress_exact};
 
-use super::{Case, LARGE, Promise, black_box, calls, noise, sparse, text};
+use super::{Case, LARGE, Promise, black_box, noise, one_call, sparse, text};
 
 #[link(name = "lzf")]
 #[expect(unsafe_code, reason = "the library is in C")]
@@ -56,9 +56,11 @@ fn decompressing(name: &'static str, data: &[u8]) -> Case {
     Case {
         name,
         len: data.len(),
-        run: calls(move || decompress_exact(black_box(&stream), black_box(&mut output)).unwrap()),
+        run: one_call(move || {
+            decompress_exact(black_box(&stream), black_box(&mut output)).unwrap()
+        }),
         floor_name: "liblzf",
-        floor: calls(move || {
+        floor: one_call(move || {
             black_box(call(
                 lzf_decompress,
                 black_box(&theirs),
@@ -79,11 +81,11 @@ fn compressing(name: &'static str, data: Vec<u8>) -> Case {
     Case {
         name,
         len,
-        run: calls(move || {
+        run: one_call(move || {
             black_box(compressor.compress(black_box(&data), black_box(&mut output)));
         }),
         floor_name: "liblzf",
-        floor: calls(move || {
+        floor: one_call(move || {
             black_box(call(
                 lzf_compress,
                 black_box(&theirs),
