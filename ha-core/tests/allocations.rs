@@ -7,18 +7,17 @@
     reason = "this is how a test fails"
 )]
 
+mod counting;
 #[expect(dead_code, reason = "only the setup is needed here")]
 mod memory;
 
-use core::alloc::{GlobalAlloc, Layout};
-use core::cell::Cell;
 use core::net::{IpAddr, Ipv4Addr};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
-use std::alloc::System;
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use counting::allocations;
 use ha_core::carp_proto::vrrp::{self, Ends, Priority, Vrrp};
 use ha_core::carp_proto::{Config, Datagram, Family, GROUP_V4, State, TTL, Vhid};
 use ha_core::io::{Driver, Setup, Transport};
@@ -28,32 +27,6 @@ use tokio::time::sleep;
 const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 99));
 const SECOND: Duration = Duration::from_secs(1);
-
-struct Counting;
-
-thread_local! {
-    // Of this thread alone: the test harness allocates on its own ones.
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system's allocator unchanged. Counting allocates nothing: the
-// cell is initialised at compile time and has no destructor.
-#[expect(unsafe_code, reason = "an allocator can only be written so")]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promises about `layout` are those that `System` asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: `pointer` came from `System.alloc` with this `layout`, as `alloc` has no other.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// A transport that keeps nothing: it gives out one packet when told to, and counts its own.
 #[derive(Clone, Default)]
@@ -136,21 +109,21 @@ async fn steady(setup: Setup, heard: &'static [u8]) {
     sleep(SECOND / 2).await;
 
     // A backup that hears its master.
-    let before = ALLOCATIONS.get();
+    let before = allocations();
     for _ in 0..100 {
         sleep(SECOND).await;
         let mut port = air.0.lock().unwrap();
         port.packet = Some(heard);
         port.waker.take().unwrap().wake();
     }
-    assert_eq!(ALLOCATIONS.get() - before, 0);
+    assert_eq!(allocations() - before, 0);
     assert_eq!(handle.status().await.unwrap().hosts[0].state, State::Backup);
 
     // A master, when its announcements are over: effects are futures in boxes.
     sleep(20 * SECOND).await;
     assert_eq!(handle.status().await.unwrap().hosts[0].state, State::Master);
-    let (before, sent) = (ALLOCATIONS.get(), air.0.lock().unwrap().sent);
+    let (before, sent) = (allocations(), air.0.lock().unwrap().sent);
     sleep(20 * SECOND).await;
-    assert_eq!(ALLOCATIONS.get() - before, 0);
+    assert_eq!(allocations() - before, 0);
     assert!(air.0.lock().unwrap().sent >= sent + 14);
 }

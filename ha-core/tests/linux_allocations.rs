@@ -9,45 +9,18 @@
     reason = "helpers of tests"
 )]
 
+mod counting;
 #[allow(dead_code, reason = "shared with other tests")]
 mod lab;
 
-use core::alloc::{GlobalAlloc, Layout};
-use core::cell::Cell;
 use core::future::poll_fn;
 use core::net::IpAddr;
-use std::alloc::System;
 
+use counting::allocations;
 use ha_core::carp_proto::{ADVERTISEMENT_LEN, Family, TTL};
 use ha_core::io::Transport;
 use ha_core::io::linux::{Network, RawTransport, TransportOptions};
 use lab::{Lab, Side, block_on, eth0};
-
-struct Counting;
-
-thread_local! {
-    // Of this thread alone: others allocate as they like.
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system's allocator unchanged. Counting allocates nothing: the
-// cell is initialised at compile time and has no destructor.
-#[expect(unsafe_code, reason = "an allocator can only be written so")]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promises about `layout` are those that `System` asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: `pointer` came from `System.alloc` with this `layout`, as `alloc` has no other.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const ROUNDS: u64 = 100;
 
@@ -106,7 +79,7 @@ fn packets_allocate_nothing() {
         for round in 0..ROUNDS + 2 {
             // The first ones prepare what the runtime needs once.
             if round == 2 {
-                before = ALLOCATIONS.get();
+                before = allocations();
             }
             let family = if round % 2 == 0 {
                 Family::V4
@@ -128,7 +101,7 @@ fn packets_allocate_nothing() {
                 assert_eq!((ttl, len), (TTL, ADVERTISEMENT_LEN));
             }
         }
-        ALLOCATIONS.get() - before
+        allocations() - before
     });
     answers.join().unwrap();
     assert_eq!(counted, 0);

@@ -58,7 +58,8 @@ pub enum MapChoice {
     None,
     /// The one on its disk: only what is marked on either node is copied.
     OnDisk,
-    /// One with every bit set: everything is copied.
+    /// One with every bit set: everything is copied. There is no other way to ask for that
+    /// (HAST §5.6).
     Full,
 }
 

@@ -1,4 +1,4 @@
-//! What the machines ask of a node's disk.
+//! What the machines ask of a node's disk, of which the order matters (HAST §4.6).
 
 use core::fmt;
 

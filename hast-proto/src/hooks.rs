@@ -139,6 +139,10 @@ pub struct CommandTooLong {
     pub len: usize,
 }
 
+/// The SNMP scalar "hastConfigFile", read only: enterprises.12325.1.220.1.1 (HAST §10.5). It holds
+/// the path of the configuration, which only the program that has read it knows.
+pub const CONFIG_FILE: [u32; 11] = [1, 3, 6, 1, 4, 1, 12325, 1, 220, 1, 1];
+
 /// The SNMP table of resources: enterprises.12325.1.220.1.2. A row is `TABLE.1.COLUMN.INDEX`.
 pub const TABLE: [u32; 11] = [1, 3, 6, 1, 4, 1, 12325, 1, 220, 1, 2];
 
@@ -430,11 +434,114 @@ mod tests {
         assert_eq!(error, CommandTooLong { len: 1024 });
     }
 
+    /// A resource of which no two columns hold the same.
+    fn status() -> ResourceStatus {
+        ResourceStatus {
+            provider: "provider".into(),
+            local: "/dev/local".into(),
+            remote: "tcp://remote".into(),
+            source: Some("tcp://source".into()),
+            replication: Replication::Async,
+            checksum: Default::default(),
+            compression: Default::default(),
+            role: Role::Secondary,
+            worker: Some(Worker {
+                pid: 22,
+                connection: Connection::Degraded,
+                dirty: 12,
+                extent_size: 6,
+                keep_dirty: 7,
+                statistics: Statistics {
+                    reads: 13,
+                    writes: 14,
+                    deletes: 15,
+                    flushes: 16,
+                    activemap_updates: 17,
+                    read_errors: 18,
+                    write_errors: 19,
+                    delete_errors: 20,
+                    flush_errors: 21,
+                },
+                queues: Queues {
+                    local: 23,
+                    send: 24,
+                    receive: 25,
+                    done: 26,
+                    idle: 27,
+                },
+            }),
+        }
+    }
+
     #[test]
-    fn the_columns_are_numbered_from_one() {
-        for (number, column) in (1..).zip(Column::ALL) {
+    fn each_column_has_its_number_its_name_and_what_belongs_there() {
+        use ColumnValue::{Counter, Gauge, Integer, Octets};
+        let status = status();
+        let name = ResourceName::new("shared").unwrap();
+        let row = Row {
+            index: 5,
+            name: &name,
+            status: &status,
+        };
+        // The numbers in the row above are those of the columns, where they can be chosen.
+        let expected = [
+            ("Index", Integer(5)),
+            ("Name", Octets("shared")),
+            ("Role", Integer(3)),
+            ("ProvName", Octets("provider")),
+            ("LocalPath", Octets("/dev/local")),
+            ("ExtentSize", Integer(6)),
+            ("KeepDirty", Integer(7)),
+            ("RemoteAddr", Octets("tcp://remote")),
+            ("SourceAddr", Octets("tcp://source")),
+            ("Replication", Integer(2)),
+            ("Status", Integer(1)),
+            ("Dirty", Counter(12)),
+            ("Reads", Counter(13)),
+            ("Writes", Counter(14)),
+            ("Deletes", Counter(15)),
+            ("Flushes", Counter(16)),
+            ("ActivemapUpdates", Counter(17)),
+            ("ReadErrors", Counter(18)),
+            ("WriteErrors", Counter(19)),
+            ("DeleteErrors", Counter(20)),
+            ("FlushErrors", Counter(21)),
+            ("WorkerPid", Integer(22)),
+            ("LocalQueue", Gauge(23)),
+            ("SendQueue", Gauge(24)),
+            ("RecvQueue", Gauge(25)),
+            ("DoneQueue", Gauge(26)),
+            ("IdleQueue", Gauge(27)),
+        ];
+        let columns = (1..).zip(Column::ALL).zip(expected);
+        for ((number, column), (name, value)) in columns {
             assert_eq!(column.number(), number);
-            assert!(column.name().starts_with("hastResource"));
+            assert_eq!(column.name().strip_prefix("hastResource"), Some(name));
+            assert_eq!(row.value(column), value, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_resource_without_a_worker_has_a_row_too() {
+        let status = ResourceStatus {
+            source: None,
+            worker: None,
+            ..status()
+        };
+        let row = Row {
+            index: 1,
+            name: &ResourceName::new("shared").unwrap(),
+            status: &status,
+        };
+        assert_eq!(row.value(Column::SourceAddr), ColumnValue::Octets(""));
+        assert_eq!(row.value(Column::Status), ColumnValue::Integer(-1));
+        for column in &Column::ALL[11..] {
+            let value = row.value(*column);
+            let zero = matches!(
+                value,
+                ColumnValue::Integer(0) | ColumnValue::Counter(0) | ColumnValue::Gauge(0)
+            );
+            assert!(zero, "{column:?}: {value:?}");
         }
     }
 }

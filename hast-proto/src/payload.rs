@@ -139,7 +139,8 @@ impl Payload {
     }
 
     /// Verifies the checksum and restores the data, which must be of the length `expected`:
-    /// that of the request, or of the map.
+    /// that of the request, or of the map. The original takes less for the whole, and leaves what
+    /// its buffer held before behind it (HAST §3.4).
     ///
     /// Nothing longer is ever allocated, nor more than [`MAX_INFLATED`](Self::MAX_INFLATED)
     /// octets however long the data are to be. For data that were not compressed it is nothing at

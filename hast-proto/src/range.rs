@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 
 use crate::types::{Length, Offset};
 
-/// A part of the data area.
+/// A part of the data area. What wants the same part at the same time may have to wait (HAST §6.5).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Range {
     pub(crate) offset: Offset,

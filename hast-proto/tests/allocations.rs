@@ -7,93 +7,29 @@
     reason = "this is how a test fails"
 )]
 
-use core::alloc::{GlobalAlloc, Layout};
-use core::cell::Cell;
-use std::alloc::System;
+#[path = "common/counting.rs"]
+mod counting;
 
 use bytes::{Buf, Bytes, BytesMut};
-use hast_proto::control::{ControlRequest, StatusAnswer};
+use counting::allocated;
+use hast_proto::control::{
+    Connection, ControlFault, ControlRequest, ResourceStatus, Resources, RoleAnswer, StatusAnswer,
+    Worker,
+};
 use hast_proto::frame::{
-    Decoder, Encoder, HEADER_LEN, MAX_CONTROL_LIST, MAX_LIST, MAX_MAP, MAX_PAYLOAD, Phase,
+    Decoder, Encoder, Frame, HEADER_LEN, MAX_CONTROL_LIST, MAX_LIST, MAX_MAP, MAX_PAYLOAD, Phase,
+    Segments,
 };
 use hast_proto::lzf::decompress;
-use hast_proto::message::{FirstAnswer, Opening, Reply, Request, SecondAnswer};
-use hast_proto::{Length, Offset, Payload, Sequence, Version};
-
-struct Counting;
-
-thread_local! {
-    // Of this thread alone: the test harness allocates on its own ones.
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-    static OCTETS: Cell<usize> = const { Cell::new(0) };
-    static LARGEST: Cell<usize> = const { Cell::new(0) };
-}
-
-fn count(size: usize) {
-    ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-    OCTETS.set(OCTETS.get() + size);
-    LARGEST.set(LARGEST.get().max(size));
-}
-
-// SAFETY: every call goes to the system's allocator unchanged. Counting allocates nothing: the
-// cells are initialised at compile time and have no destructor.
-#[expect(unsafe_code, reason = "an allocator can only be written so")]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
-        // SAFETY: the caller's promises about `layout` are those that `System` asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
-        // SAFETY: as in `alloc`.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size);
-        // SAFETY: `pointer` came from `System` with this `layout`; `size` is the caller's promise.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: `pointer` came from `System` with this `layout`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// What some work has allocated.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Allocated {
-    times: usize,
-    octets: usize,
-    largest: usize,
-}
-
-fn allocated<T>(work: impl FnOnce() -> T) -> (T, Allocated) {
-    LARGEST.set(0);
-    let (times, octets) = (ALLOCATIONS.get(), OCTETS.get());
-    let result = work();
-    let allocated = Allocated {
-        times: ALLOCATIONS.get() - times,
-        octets: OCTETS.get() - octets,
-        largest: LARGEST.get(),
-    };
-    (result, allocated)
-}
-
-#[test]
-fn the_counter_counts() {
-    let (octets, allocated) = allocated(|| vec![0_u8; 1000]);
-    assert_eq!(
-        (octets.len(), allocated.times, allocated.largest),
-        (1000, 1, 1000)
-    );
-}
+use hast_proto::message::{
+    Accepted, FirstAnswer, FirstStep, Map, Opening, Progress, Refusal, Refused, Reply, Request,
+    SecondAnswer, SecondStep, Standing, Welcome,
+};
+use hast_proto::nv::{List, Name, Text, Value, Writer};
+use hast_proto::{
+    Checksum, Compression, Counters, Errno, ExtentSize, Length, Offset, Payload, Replication,
+    ResourceId, ResourceName, Role, Sealer, Sequence, SyncSource, Token, Version,
+};
 
 const BLOCK: usize = 128 * 1024;
 
@@ -251,9 +187,9 @@ fn no_length_from_the_wire_takes_more_memory_than_its_limit() {
                     let (_, allocated) = allocated(|| decoder.decode(&mut buffer).is_ok());
                     // Room for the limit beside what was there, and what shares a buffer.
                     let most = limit + 256;
-                    assert!(allocated.largest <= most, "{phase:?} {size} {allocated:?}");
+                    assert!(allocated.peak <= most, "{phase:?} {size} {allocated:?}");
                     if size as usize > limit {
-                        assert!(allocated.largest < 256, "{phase:?} {size} {allocated:?}");
+                        assert!(allocated.peak < 256, "{phase:?} {size} {allocated:?}");
                     }
                 }
             }
@@ -285,7 +221,6 @@ fn no_length_inside_a_payload_takes_more_memory_than_expected() {
 
 /// A payload as a peer may send it.
 fn received(compression: &str, octets: &[u8]) -> Payload {
-    use hast_proto::nv::{List, Name, Text, Value, Writer};
     let mut list = BytesMut::new();
     let mut writer = Writer::new(&mut list);
     let mut push = |name: &str, value| {
@@ -312,44 +247,288 @@ fn received(compression: &str, octets: &[u8]) -> Payload {
     }
 }
 
-#[test]
-fn messages_take_no_more_memory_than_their_frames() {
-    // The longest control request: names of one octet, as many as the limit allows.
-    let mut list = BytesMut::new();
-    let mut writer = hast_proto::nv::Writer::new(&mut list);
-    use hast_proto::nv::{List, Name, Text, Value};
-    writer.push(Name::new(b"cmd").unwrap(), Value::U8(2));
-    for number in 0.. {
-        let name = format!("resource{number}");
-        writer.push(
-            Name::new(name.as_bytes()).unwrap(),
-            Value::String(Text::new(b"x").unwrap()),
-        );
-        if number * 30 > MAX_CONTROL_LIST - 200 {
-            break;
-        }
+/// A frame as received, with room in its list for nothing more: what a message leaves is taken by
+/// a pair that it does not know.
+fn filled(phase: Phase, message: &Segments) -> Frame {
+    let mut list = BytesMut::from(&message.list[..]);
+    let room = phase.limits().list - list.len();
+    // One more pair: 6 octets, a name of 8, and a text of as many eights as there is room for.
+    if let Some(eights @ 1..) = room.checked_sub(14).map(|room| room / 8) {
+        let text = vec![b'x'; eights * 8 - 1];
+        let text = Value::String(Text::new(&text).unwrap());
+        Writer::new(&mut list).push(Name::new(b"x").unwrap(), text);
     }
-    assert!(list.len() <= MAX_CONTROL_LIST && list.len() > MAX_CONTROL_LIST / 2);
+    assert!(list.len() > phase.limits().list - 22);
     let list = List::parse(&list).unwrap();
     let segments = Encoder::new()
-        .encode(Version::V2, list, Bytes::new())
+        .encode(Version::V2, list, message.payload.clone())
         .unwrap();
+    frame(phase, &segments)
+}
+
+fn frame(phase: Phase, segments: &Segments) -> Frame {
     let mut buffer = BytesMut::from(&segments.concat()[..]);
-    let frame = Decoder::new(Phase::Control)
-        .decode(&mut buffer)
-        .unwrap()
-        .unwrap();
-    let (_, taken) = allocated(|| ControlRequest::decode(&frame).is_ok());
-    assert!(taken.largest <= 2 * MAX_CONTROL_LIST, "{taken:?}");
-    let (_, taken) = allocated(|| StatusAnswer::decode(&frame).is_ok());
-    assert!(taken.largest <= 2 * MAX_CONTROL_LIST, "{taken:?}");
-    // The others keep at most a name or a text of the list.
-    let (_, taken) = allocated(|| {
-        let _ = Opening::decode(&frame).is_ok();
-        let _ = FirstAnswer::decode(&frame).is_ok();
-        let _ = SecondAnswer::decode(&frame).is_ok();
-        let _ = Request::decode(&frame).is_ok();
-        let _ = Reply::decode(&frame).is_ok();
+    let mut decoder = Decoder::new(phase);
+    decoder.decode(&mut buffer).unwrap().unwrap()
+}
+
+/// The most that reading a message holds at once, the message included.
+fn peak<T, E: core::fmt::Debug>(decode: impl FnOnce() -> Result<T, E>) -> usize {
+    let (message, allocated) = allocated(decode);
+    assert!(message.is_ok(), "{:?}", message.err());
+    allocated.peak
+}
+
+/// A text with which a list that is so long without it is as long as lists may be.
+fn longest_text(without: usize) -> String {
+    "x".repeat((MAX_LIST - without) / 8 * 8 + 7)
+}
+
+const SEQUENCE: Sequence = Sequence::SYNCHRONISATION;
+
+#[test]
+fn an_opening_takes_no_more_memory_than_its_name() {
+    let resource = ResourceName::new(&"n".repeat(ResourceName::MAX_LEN)).unwrap();
+    for opening in [
+        Opening::First(FirstStep {
+            resource: resource.clone(),
+            version: Some(2),
+        }),
+        Opening::Second(SecondStep {
+            resource,
+            token: Token::new([7; 16]),
+            virgin: true,
+            resource_id: ResourceId::new(u64::MAX),
+            counters: Counters::default(),
+        }),
+    ] {
+        let message = opening.encode(Version::V2, &mut Encoder::new());
+        let frame = filled(Phase::Opening, &message);
+        assert_eq!(Opening::decode(&frame), Ok(opening));
+        assert_eq!(peak(|| Opening::decode(&frame)), ResourceName::MAX_LEN);
+    }
+}
+
+fn standing() -> Standing {
+    Standing {
+        data_size: Length::new(1 << 48),
+        extent_size: ExtentSize::MAX,
+        counters: Counters::default(),
+    }
+}
+
+#[test]
+fn a_consent_takes_no_memory() {
+    let encoder = &mut Encoder::new();
+    let welcome = FirstAnswer::Welcome(Welcome {
+        version: Some(Version::V2),
+        token: Token::new([7; 16]),
     });
-    assert!(taken.octets <= 1024, "{taken:?}");
+    let frame = filled(Phase::Answer, &welcome.encode(encoder));
+    assert_eq!(peak(|| FirstAnswer::decode(&frame)), 0);
+    let mut sealer = Sealer::new(Compression::None, Checksum::Crc32);
+    let map = sealer.seal(vec![7; MAX_MAP].into()).unwrap();
+    let size = u32::try_from(MAX_MAP).unwrap();
+    let accepted = SecondAnswer::Accepted(Accepted {
+        standing: standing(),
+        virgin: true,
+        source: SyncSource::Secondary,
+        map: Map::new(size, map),
+    });
+    let frame = filled(Phase::Answer, &accepted.encode(Version::V2, encoder));
+    assert_eq!(SecondAnswer::decode(&frame), Ok(accepted));
+    assert_eq!(peak(|| SecondAnswer::decode(&frame)), 0);
+}
+
+#[test]
+fn a_refusal_takes_no_more_memory_than_its_frame() {
+    let encoder = &mut Encoder::new();
+    let refused = |text: &str, wait| Refused {
+        reason: Refusal::parse(text),
+        wait,
+    };
+    let first = |text: &str| FirstAnswer::Refused(refused(text, true));
+    let second = |text: &str| SecondAnswer::Refused {
+        standing: Some(standing()),
+        refused: refused(text, false),
+    };
+    for start in ["", "Remote node was unable to send response: "] {
+        let text = longest_text(first("").encode(encoder).list.len());
+        let text = format!("{start}{}.", &text[start.len() + 1..]);
+        let frame = filled(Phase::Answer, &first(&text).encode(encoder));
+        assert_eq!(FirstAnswer::decode(&frame), Ok(first(&text)));
+        assert!(peak(|| FirstAnswer::decode(&frame)) <= text.len());
+
+        let text = longest_text(second("").encode(Version::V2, encoder).list.len());
+        let text = format!("{start}{}.", &text[start.len() + 1..]);
+        let frame = filled(Phase::Answer, &second(&text).encode(Version::V2, encoder));
+        assert_eq!(SecondAnswer::decode(&frame), Ok(second(&text)));
+        assert!(peak(|| SecondAnswer::decode(&frame)) <= text.len());
+    }
+    // Each octet that is no text becomes three.
+    let mut list = BytesMut::new();
+    let text = vec![0xff; MAX_LIST - 22];
+    let text = Value::String(Text::new(&text).unwrap());
+    Writer::new(&mut list).push(Name::new(b"errmsg").unwrap(), text);
+    let list = List::parse(&list).unwrap();
+    let segments = encoder.encode(Version::V2, list, Bytes::new()).unwrap();
+    let frame = frame(Phase::Answer, &segments);
+    let most = peak(|| FirstAnswer::decode(&frame));
+    assert!(most <= 8 * MAX_LIST, "{most}");
+}
+
+#[test]
+fn requests_and_replies_take_no_memory() {
+    let encoder = &mut Encoder::new();
+    let length = Length::new(MAX_PAYLOAD as u64);
+    let offset = Offset::new(1 << 40);
+    let mut sealer = Sealer::new(Compression::None, Checksum::Sha256);
+    let payload = sealer.seal(vec![7; MAX_PAYLOAD].into()).unwrap();
+    for request in [
+        Request::Read {
+            sequence: SEQUENCE,
+            offset,
+            length,
+        },
+        Request::Write {
+            sequence: SEQUENCE,
+            offset,
+            length,
+            memsync: true,
+            payload: payload.clone(),
+        },
+        Request::Delete {
+            sequence: SEQUENCE,
+            offset,
+            length,
+        },
+        Request::Flush { sequence: SEQUENCE },
+        Request::Keepalive,
+        Request::Progress(Progress::Agreed),
+    ] {
+        let frame = filled(Phase::Request, &request.encode(Version::V2, encoder));
+        assert_eq!(Request::decode(&frame).as_ref(), Ok(&request));
+        assert_eq!(peak(|| Request::decode(&frame)), 0, "{request:?}");
+    }
+    for reply in [
+        Reply::Received { sequence: SEQUENCE },
+        Reply::Done { sequence: SEQUENCE },
+        Reply::Data {
+            sequence: SEQUENCE,
+            payload,
+        },
+        Reply::Failed {
+            sequence: Some(SEQUENCE),
+            received: true,
+            error: Errno::EIO,
+        },
+    ] {
+        let frame = filled(Phase::Reply, &reply.encode(Version::V2, encoder));
+        assert_eq!(Reply::decode(&frame).as_ref(), Ok(&reply));
+        assert_eq!(peak(|| Reply::decode(&frame)), 0, "{reply:?}");
+    }
+}
+
+/// The longest message of the control protocol about so many resources as fit.
+fn longest(encode: impl Fn(usize) -> Segments) -> Frame {
+    let len = |count| encode(count).list.len();
+    let mut count = MAX_CONTROL_LIST / (len(2) - len(1));
+    // Their numbers get longer.
+    while len(count) > MAX_CONTROL_LIST {
+        count = (count * MAX_CONTROL_LIST / len(count)).min(count - 1);
+    }
+    let frame = frame(Phase::Control, &encode(count));
+    assert!(frame.list().as_bytes().len() > MAX_CONTROL_LIST * 9 / 10);
+    frame
+}
+
+/// Checks the documented limit: sixteen octets for each of the longest list.
+fn assert_bounded<T, E: core::fmt::Debug>(
+    what: &str,
+    frame: &Frame,
+    decode: impl FnOnce(&Frame) -> Result<T, E>,
+) {
+    let most = peak(|| decode(frame));
+    let list = frame.list().as_bytes().len();
+    println!("{what}: {most} octets for a list of {list}");
+    assert!(most <= 16 * list, "{what}: {most} for {list}");
+}
+
+fn names(count: usize) -> impl Iterator<Item = ResourceName> {
+    let name = ResourceName::new("n").unwrap();
+    core::iter::repeat_n(name, count)
+}
+
+#[test]
+fn control_messages_take_sixteen_times_their_list_at_most() {
+    let encoder = Encoder::new;
+    let request = |request: fn(Resources) -> ControlRequest| {
+        longest(|count| request(Resources::Named(names(count).collect())).encode(&mut encoder()))
+    };
+    let frame = request(|names| ControlRequest::SetRole(Role::Secondary, names));
+    assert_bounded("order", &frame, ControlRequest::decode);
+    let frame = request(ControlRequest::Status);
+    assert_bounded("question", &frame, ControlRequest::decode);
+
+    for (what, role) in [
+        ("roles", Ok(Role::Init)),
+        ("no roles", Err(ControlFault::NoEntry)),
+    ] {
+        let frame = longest(|count| {
+            let answer = RoleAnswer {
+                resources: names(count).map(|name| (name, role)).collect(),
+                fault: Some(ControlFault::Other(60)),
+            };
+            answer.encode(&mut encoder())
+        });
+        assert_bounded(what, &frame, RoleAnswer::decode);
+    }
+
+    let status = |text: &str, worker| ResourceStatus {
+        provider: text.into(),
+        local: text.into(),
+        remote: text.into(),
+        source: Some(text.into()),
+        replication: Replication::Fullsync,
+        checksum: Checksum::None,
+        compression: Compression::Hole,
+        role: Role::Secondary,
+        worker,
+    };
+    let worker = Worker {
+        pid: i32::MAX,
+        connection: Connection::Degraded,
+        dirty: u64::MAX,
+        extent_size: u32::MAX,
+        keep_dirty: u32::MAX,
+        statistics: Default::default(),
+        queues: Default::default(),
+    };
+    for (what, status) in [
+        ("faults", Err(ControlFault::NoEntry)),
+        ("idle resources", Ok(status("", None))),
+        ("resources", Ok(status("", Some(worker)))),
+        ("long paths", Ok(status(&"p".repeat(1023), Some(worker)))),
+    ] {
+        let frame = longest(|count| {
+            let answer = StatusAnswer {
+                resources: names(count).map(|name| (name, status.clone())).collect(),
+                fault: None,
+            };
+            answer.encode(&mut encoder())
+        });
+        assert_bounded(what, &frame, StatusAnswer::decode);
+    }
+
+    // As many pairs as fit, none of which means anything.
+    let mut list = BytesMut::new();
+    Writer::new(&mut list).push(Name::new(b"error").unwrap(), Value::I16(0));
+    for number in 0..MAX_CONTROL_LIST / 22 - 1 {
+        let name = format!("{number:x}");
+        Writer::new(&mut list).push(Name::new(name.as_bytes()).unwrap(), Value::U8(0));
+    }
+    let list = List::parse(&list).unwrap();
+    let segments = Encoder::new().encode(Version::V2, list, Bytes::new());
+    let frame = self::frame(Phase::Control, &segments.unwrap());
+    assert_bounded("strange pairs", &frame, StatusAnswer::decode);
 }

@@ -6,25 +6,22 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "common/wire.rs"]
+mod wire;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use hast_proto::ResourceName;
 use hast_proto::control::{Connection, Queues, ResourceStatus, Statistics, StatusAnswer, Worker};
 use hast_proto::status::{list, status};
 use serde_json::Value;
+use wire::{assert_counted, described_sessions};
 
 /// The pairs of status and list that were printed at the same moment.
 fn printed() -> Vec<(String, String)> {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/hast-sessions");
-    let others = std::env::var_os("HAST_SESSIONS").map(PathBuf::from);
     let mut found = Vec::new();
-    for directory in others.into_iter().chain([own]) {
-        for entry in std::fs::read_dir(directory).unwrap() {
-            if let Ok(text) = std::fs::read(entry.unwrap().path().join("session.json")) {
-                collect(&serde_json::from_slice(&text).unwrap(), &mut found);
-            }
-        }
+    for (_, session) in described_sessions() {
+        collect(&session, &mut found);
     }
     found
 }
@@ -131,6 +128,5 @@ fn what_the_original_printed_is_printed_again() {
         assert_eq!(status(&answer).to_string(), status_text);
         count += 1;
     }
-    println!("{count} texts of status and list");
-    assert!(count > 0);
+    assert_counted("texts of status and list", count, 36);
 }

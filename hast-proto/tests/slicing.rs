@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use bytes::{Bytes, BytesMut};
-use hast_proto::frame::{Decoder, Encoder, Frame, FrameError, Phase};
+#[path = "common/wire.rs"]
+mod wire;
+
+use bytes::Bytes;
+use hast_proto::frame::{Encoder, Frame, FrameError, Phase};
 use hast_proto::message::Request;
 use hast_proto::{Checksum, Compression, Length, Offset, Sealer, Sequence, Version};
 
@@ -50,28 +53,14 @@ fn stream() -> Vec<u8> {
     stream
 }
 
-/// Decodes pieces that arrive one after another.
-fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Frame>, Result<(), FrameError>) {
-    let mut decoder = Decoder::new(Phase::Request);
-    let mut buffer = BytesMut::new();
-    let mut frames = Vec::new();
-    for piece in pieces {
-        buffer.extend_from_slice(piece);
-        loop {
-            match decoder.decode(&mut buffer) {
-                Ok(Some(frame)) => frames.push(frame),
-                Ok(None) => break,
-                Err(error) => return (frames, Err(error)),
-            }
-        }
-    }
-    (frames, decoder.finish(&buffer))
+fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Frame>, Result<(), FrameError>) {
+    wire::decode_frames(&[Phase::Request], pieces)
 }
 
 #[test]
 fn one_octet_at_a_time_is_as_good_as_all_at_once() {
     let stream = stream();
-    let whole = decode([&stream[..]].into_iter());
+    let whole = decode([&stream[..]]);
     assert_eq!((whole.0.len(), whole.1), (10, Ok(())));
     for size in 1..=64 {
         assert_eq!(decode(stream.chunks(size)), whole, "pieces of {size}");
@@ -81,16 +70,12 @@ fn one_octet_at_a_time_is_as_good_as_all_at_once() {
 #[test]
 fn every_pair_of_cuts_decodes_the_same() {
     let stream = stream();
-    let whole = decode([&stream[..]].into_iter());
+    let whole = decode([&stream[..]]);
     for first in 0..=stream.len() {
         let (start, rest) = stream.split_at(first);
         for second in [0, 1, 5, 6, 27, 100, 600] {
             let (middle, end) = rest.split_at(second.min(rest.len()));
-            assert_eq!(
-                decode([start, middle, end].into_iter()),
-                whole,
-                "{first} + {second}"
-            );
+            assert_eq!(decode([start, middle, end]), whole, "{first} + {second}");
         }
     }
 }
@@ -100,7 +85,7 @@ fn a_stream_that_ends_early_is_truncated_unless_between_frames() {
     let stream = stream();
     let mut complete = 0;
     for len in 0..=stream.len() {
-        let (frames, end) = decode([&stream[..len]].into_iter());
+        let (frames, end) = decode([&stream[..len]]);
         match end {
             Ok(()) => complete += 1,
             Err(error) => {
@@ -121,11 +106,11 @@ fn an_error_is_the_same_however_it_arrives() {
         2, 22, 0, 0, 0, 0x12, 4, 1, 0, 0, 0, b'c', b'm', b'd', 0, 0, 0, 0,
     ]);
     stream.extend_from_slice(&[0; 32]);
-    let whole = decode([&stream[..]].into_iter());
+    let whole = decode([&stream[..]]);
     assert!(matches!(whole.1, Err(FrameError::List(_))));
     assert_eq!(whole.0.len(), 10);
     for cut in at..stream.len() {
         let (start, end) = stream.split_at(cut);
-        assert_eq!(decode([start, end].into_iter()), whole, "{cut}");
+        assert_eq!(decode([start, end]), whole, "{cut}");
     }
 }

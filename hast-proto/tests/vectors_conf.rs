@@ -3,24 +3,25 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     clippy::panic,
     reason = "a test fails by panicking"
 )]
 
-use std::path::{Path, PathBuf};
+#[path = "common/wire.rs"]
+mod wire;
+
+use std::path::PathBuf;
 
 use hast_proto::conf::{ConfError, ConfFault, Config, Directive, File, Hint, Host, Switch};
 use serde_json::{Value, json};
+use wire::{assert_counted, described_sessions};
 
 fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/hast-conf")
+    wire::directory().join("hast-conf")
 }
 
 fn cases() -> Vec<Value> {
-    let bytes = std::fs::read(directory().join("index.json")).unwrap();
-    let index: Value = serde_json::from_slice(&bytes).unwrap();
-    index["cases"].as_array().unwrap().clone()
+    wire::cases("hast-conf/index.json", "cases")
 }
 
 fn text(case: &Value) -> Vec<u8> {
@@ -388,32 +389,23 @@ fn a_text_of_any_length_is_refused_before_it_is_read() {
 /// The configurations with which the recorded sessions were run.
 #[test]
 fn the_configurations_of_recorded_sessions_are_read() {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/hast-sessions");
-    let others = std::env::var_os("HAST_SESSIONS").map(PathBuf::from);
     let mut count = 0;
-    for directory in others.into_iter().chain([own]) {
-        for entry in std::fs::read_dir(directory).unwrap() {
-            let Ok(text) = std::fs::read(entry.unwrap().path().join("session.json")) else {
-                continue;
-            };
-            let session: Value = serde_json::from_slice(&text).unwrap();
-            for (node, text) in session["hast_conf"].as_object().unwrap() {
-                let file = File::parse(text.as_str().unwrap().as_bytes()).unwrap();
-                let config = file.select(&Host::new(node)).unwrap();
-                let expected = &session["config"][node];
-                for resource in &config.resources {
-                    assert_eq!(expected["replication"], resource.replication.as_str());
-                    assert_eq!(expected["checksum"], resource.checksum.as_str());
-                    assert_eq!(expected["compression"], resource.compression.as_str());
-                    assert_eq!(expected["timeout"], resource.timeout.get());
-                    assert_eq!(expected["metaflush"], resource.metaflush.to_string());
-                    assert!(resource.local.as_str().starts_with("/lab/"));
-                }
-                assert_eq!(File::parse(file.to_string().as_bytes()), Ok(file));
-                count += 1;
+    for (_, session) in described_sessions() {
+        for (node, text) in session["hast_conf"].as_object().unwrap() {
+            let file = File::parse(text.as_str().unwrap().as_bytes()).unwrap();
+            let config = file.select(&Host::new(node)).unwrap();
+            let expected = &session["config"][node];
+            for resource in &config.resources {
+                assert_eq!(expected["replication"], resource.replication.as_str());
+                assert_eq!(expected["checksum"], resource.checksum.as_str());
+                assert_eq!(expected["compression"], resource.compression.as_str());
+                assert_eq!(expected["timeout"], resource.timeout.get());
+                assert_eq!(expected["metaflush"], resource.metaflush.to_string());
+                assert!(resource.local.as_str().starts_with("/lab/"));
             }
+            assert_eq!(File::parse(file.to_string().as_bytes()), Ok(file));
+            count += 1;
         }
     }
-    println!("{count} configurations of recorded sessions");
-    assert!(count > 0);
+    assert_counted("configurations of recorded sessions", count, 40);
 }

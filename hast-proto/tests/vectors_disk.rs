@@ -3,53 +3,29 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     clippy::panic,
     reason = "a test fails by panicking"
 )]
 
-use std::path::Path;
+#[path = "common/wire.rs"]
+mod wire;
 
-use bytes::{Bytes, BytesMut};
 use hast_proto::activemap::{ActiveMap, Agree, MapWrite, Step, StepOutcome};
 use hast_proto::decision::{Decision, DecisionError, MapChoice, Party, Virgin, decide};
-use hast_proto::frame::{Decoder, Encoder, Phase};
-use hast_proto::message::{Bounds, Refusal, Reply, Request, RequestError};
-use hast_proto::nv::{Array, List, Name, Text, Value as Nv, Writer};
+use hast_proto::message::Refusal;
 use hast_proto::{
     BLOCK_LEN, BlockError, Counters, ExtentSize, KeepDirty, Layout, Length, Metadata, Offset,
-    RequestSize, ResourceId, ResourceName, Role, SectorSize, SyncSource, Version,
+    RequestSize, ResourceId, ResourceName, Role, SectorSize, SyncSource,
 };
 use serde_json::Value;
+use wire::{assert_counted, cases, described_sessions, hex_of};
 
-fn file(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/vectors")
-        .join(name);
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
-
-fn list(file: &Value, key: &str) -> Vec<Value> {
-    file[key].as_array().unwrap().clone()
-}
-
-fn unhex(text: &Value) -> Vec<u8> {
-    let text = text.as_str().unwrap();
-    (0..text.len() / 2)
-        .map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap())
-        .collect()
-}
-
-/// A number, which may stand as a text.
 fn number(value: &Value) -> u64 {
-    match value {
-        Value::String(text) => text.parse().unwrap(),
-        other => other.as_u64().unwrap_or_else(|| panic!("{other}")),
-    }
+    wire::number(value)
 }
 
 fn small(value: &Value) -> u32 {
-    number(value).try_into().unwrap()
+    wire::number(value)
 }
 
 fn padded(prefix: &[u8], len: usize) -> Vec<u8> {
@@ -64,7 +40,7 @@ fn resource(value: &Value) -> ResourceName {
 
 #[test]
 fn every_block_is_written_and_read_back_octet_for_octet() {
-    let cases = list(&file("hast-metadata.json"), "write");
+    let cases = cases("hast-metadata.json", "write");
     for case in &cases {
         let name = case["name"].as_str().unwrap();
         let fields = &case["fields"];
@@ -83,7 +59,7 @@ fn every_block_is_written_and_read_back_octet_for_octet() {
         };
         metadata.previous_role = case["prevrole"].as_str().unwrap().parse().unwrap();
 
-        let expected = padded(&unhex(&case["used_hex"]), BLOCK_LEN);
+        let expected = padded(&hex_of(case, "used_hex"), BLOCK_LEN);
         assert_eq!(metadata.emit(), expected, "{name}");
         assert_eq!(Metadata::parse(&expected), Ok(metadata), "{name}");
     }
@@ -111,10 +87,10 @@ fn fault(error: &BlockError) -> &'static str {
 #[test]
 fn every_block_is_read_or_refused_as_it_should_be() {
     let (mut accepted, mut refused) = (0, 0);
-    for case in list(&file("hast-metadata.json"), "read") {
+    for case in cases("hast-metadata.json", "read") {
         let name = case["name"].as_str().unwrap();
         let len = usize::try_from(number(&case["block_length"])).unwrap();
-        let block = padded(&unhex(&case["block_prefix_hex"]), len);
+        let block = padded(&hex_of(&case, "block_prefix_hex"), len);
         let result = Metadata::parse_for(&block, &resource(&case["resource_expected"]));
         if case["expect"] == "reject" {
             assert_eq!(fault(&result.unwrap_err()), name);
@@ -185,7 +161,7 @@ fn every_block_is_read_or_refused_as_it_should_be() {
 
 #[test]
 fn every_layout_is_what_create_computes() {
-    let cases = list(&file("hast-metadata.json"), "layout");
+    let cases = cases("hast-metadata.json", "layout");
     for case in &cases {
         let extent_size = ExtentSize::new(number(&case["extentsize"])).unwrap();
         let sector = SectorSize::new(small(&case["sectorsize"])).unwrap();
@@ -248,7 +224,7 @@ impl Script {
     }
 
     /// Does one step of the script and compares what it gives.
-    fn perform(&mut self, op: &Value) {
+    fn perform(&mut self, op: &Value, at: &str) {
         let range = || {
             (
                 Offset::new(number(&op["offset"])),
@@ -270,13 +246,13 @@ impl Script {
                 Some(self.map.needs_sync(offset, length).unwrap())
             }
             "load" => {
-                let disk = padded(&unhex(&op["map_prefix_hex"]), map_len);
+                let disk = padded(&hex_of(op, "map_prefix_hex"), map_len);
                 let layout = *self.map.layout();
                 self.map = ActiveMap::from_disk(layout, self.keep_dirty, &disk).unwrap();
                 None
             }
             "merge" => {
-                let peer = padded(&unhex(&op["map_prefix_hex"]), map_len);
+                let peer = padded(&hex_of(op, "map_prefix_hex"), map_len);
                 self.map.merge(&peer).unwrap();
                 None
             }
@@ -285,14 +261,15 @@ impl Script {
                 self.step = None;
                 None
             }
-            "sync_next" => self.next(op),
+            "sync_next" => self.next(op, at),
             "disk" => {
                 assert_eq!(
                     map_len,
-                    usize::try_from(number(&op["disk_map_size"])).unwrap()
+                    usize::try_from(number(&op["disk_map_size"])).unwrap(),
+                    "{at}"
                 );
-                let disk = padded(&unhex(&op["disk_map_prefix_hex"]), map_len);
-                assert_eq!(self.map.image(), disk);
+                let disk = padded(&hex_of(op, "disk_map_prefix_hex"), map_len);
+                assert_eq!(self.map.image(), disk, "{at}");
                 None
             }
             other => panic!("{other}"),
@@ -300,14 +277,19 @@ impl Script {
         let finished = || op.get("extent_complete_flush_needed");
         let expected = op.get("flush_needed").or_else(finished);
         let needed = write.map(|write| write != MapWrite::NotNeeded);
-        assert_eq!(needed, expected.map(|flush| flush.as_bool().unwrap()));
+        assert_eq!(
+            needed,
+            expected.map(|flush| flush.as_bool().unwrap()),
+            "{at}"
+        );
         assert_eq!(
             u64::from(self.map.dirty_extents()),
-            number(&op["dirty_extents"])
+            number(&op["dirty_extents"]),
+            "{at}"
         );
     }
 
-    fn next(&mut self, op: &Value) -> Option<MapWrite> {
+    fn next(&mut self, op: &Value, at: &str) -> Option<MapWrite> {
         let finished = self
             .step
             .take()
@@ -315,16 +297,20 @@ impl Script {
         let expected = op["finished_extent"].as_i64().unwrap();
         assert_eq!(
             finished.map_or(-1, |finished| finished.extent.into()),
-            expected
+            expected,
+            "{at}"
         );
-        assert!(finished.is_none_or(|finished| finished.agree == Agree::Yes));
+        assert!(
+            finished.is_none_or(|finished| finished.agree == Agree::Yes),
+            "{at}"
+        );
         self.step = self.map.next_step(self.max);
         match &self.step {
             Some(step) => {
-                assert_eq!(step.offset.get(), number(&op["offset"]));
-                assert_eq!(step.length.get(), number(&op["length"]));
+                assert_eq!(step.offset.get(), number(&op["offset"]), "{at}");
+                assert_eq!(step.length.get(), number(&op["length"]), "{at}");
             }
-            None => assert_eq!(op["offset"], "-1"),
+            None => assert_eq!(op["offset"], "-1", "{at}"),
         }
         finished.map(|finished| finished.map)
     }
@@ -333,7 +319,7 @@ impl Script {
 #[test]
 fn every_script_marks_and_copies_the_extents_it_should() {
     let (mut scripts, mut steps, mut refused) = (0, 0, 0);
-    for case in list(&file("hast-metadata.json"), "activemap") {
+    for case in cases("hast-metadata.json", "activemap") {
         let name = case["name"].as_str().unwrap();
         let script = Script::of(&case);
         if case["expect"] == "reject" {
@@ -346,9 +332,8 @@ fn every_script_marks_and_copies_the_extents_it_should() {
             continue;
         }
         let mut script = script.unwrap();
-        for (number, op) in list(&case, "steps").iter().enumerate() {
-            println!("{name}, step {number}: {op}");
-            script.perform(op);
+        for (number, op) in case["steps"].as_array().unwrap().iter().enumerate() {
+            script.perform(op, &format!("{name}, step {number}: {op}"));
             steps += 1;
         }
         scripts += 1;
@@ -370,7 +355,7 @@ fn party(case: &Value) -> Party {
 #[test]
 fn every_decision_is_the_original_s() {
     let (mut decided, mut refused) = (0, 0);
-    for case in list(&file("hast-decisions.json"), "sync_decision") {
+    for case in cases("hast-decisions.json", "sync_decision") {
         let (secondary, primary) = (party(&case["secondary"]), party(&case["primary"]));
         let virgin = Virgin::from(case["primary"]["virgin"].as_bool().unwrap());
         let result = decide(secondary, primary, virgin);
@@ -428,133 +413,11 @@ fn every_decision_is_the_original_s() {
     assert_eq!((decided, refused), (108, 1));
 }
 
-/// The request of a case as it would arrive, with a payload behind a write.
-fn frame(case: &Value) -> hast_proto::frame::Frame {
-    let mut octets = BytesMut::new();
-    let mut writer = Writer::new(&mut octets);
-    let mut payload = Bytes::new();
-    for pair in list(case, "pairs") {
-        let name = Name::new(pair["name"].as_str().unwrap().as_bytes()).unwrap();
-        let text = pair["value"].as_str().unwrap();
-        let value = match pair["type"].as_str().unwrap() {
-            "uint8" => Nv::U8(text.parse().unwrap()),
-            "uint16" => Nv::U16(text.parse().unwrap()),
-            "uint32" => Nv::U32(text.parse().unwrap()),
-            "uint64" => Nv::U64(text.parse().unwrap()),
-            "int64" => Nv::I64(text.parse().unwrap()),
-            "string" => Nv::String(Text::new(text.as_bytes()).unwrap()),
-            "uint8_array" => Nv::U8Array(Array::new(text.as_bytes()).unwrap()),
-            other => panic!("{other}"),
-        };
-        writer.push(name, value);
-    }
-    // The original checks the header alone, so the vectors have no "size": add what every
-    // sender of a write adds.
-    if List::parse(&octets).unwrap().get::<u8>("cmd") == Ok(2) {
-        payload = Bytes::from_static(&[0xa5; 512]);
-        let size = u32::try_from(payload.len()).unwrap();
-        let name = Name::new(b"size").unwrap();
-        Writer::new(&mut octets).push(name, Nv::U32(size));
-    }
-    let list = List::parse(&octets).unwrap();
-    let segments = Encoder::new().encode(Version::V2, list, payload).unwrap();
-    let mut received = BytesMut::from(&segments.concat()[..]);
-    Decoder::new(Phase::Request)
-        .decode(&mut received)
-        .unwrap()
-        .unwrap()
-}
-
-fn check(case: &Value) -> Result<Request, RequestError> {
-    let bounds = Bounds {
-        data_size: Length::new(number(&case["datasize"])),
-        sector_size: SectorSize::new(small(&case["sectorsize"])).unwrap(),
-        max_transfer: Length::new(number(&case["max_io"])),
-    };
-    let request = Request::decode(&frame(case))?;
-    bounds.check(&request)?;
-    Ok(request)
-}
-
-#[test]
-fn every_request_is_checked_as_by_the_original_but_for_sums_that_wrap() {
-    let (mut accepted, mut refused, mut stricter) = (0, 0, 0);
-    for case in list(&file("hast-decisions.json"), "request_check") {
-        let name = case["name"].as_str().unwrap();
-        let reply_seq = number(&case["reply_seq"]);
-        match check(&case) {
-            Ok(request) => {
-                assert_eq!(case["expect"], "ok", "{name}");
-                let parsed = &case["parsed"];
-                let sequence = request.sequence().map_or(0, |sequence| sequence.get());
-                assert_eq!(sequence, number(&parsed["seq"]), "{name}");
-                assert_eq!(sequence, reply_seq, "{name}");
-                let (offset, length) = request.range().unwrap_or_default();
-                assert_eq!(offset.get(), number(&parsed["offset"]), "{name}");
-                assert_eq!(length.get(), number(&parsed["length"]), "{name}");
-                let (command, memsync) = match request {
-                    Request::Read { .. } => (1, false),
-                    Request::Write { memsync, .. } => (2, memsync),
-                    Request::Delete { .. } => (3, false),
-                    Request::Flush { .. } => (4, false),
-                    Request::Keepalive | Request::Progress(_) => (5, false),
-                };
-                assert_eq!(command, number(&parsed["cmd"]), "{name}");
-                assert_eq!(memsync, parsed["memsync"].as_bool().unwrap(), "{name}");
-                accepted += 1;
-            }
-            Err(error) => {
-                assert_eq!(case["expect"], "reject", "{name}: {error}");
-                let sequence = error.sequence.map_or(0, |sequence| sequence.get());
-                assert_eq!(sequence, reply_seq, "{name}");
-                if case.get("real").is_some() {
-                    assert_eq!(case["error"], 0, "{name}");
-                    stricter += 1;
-                } else {
-                    assert_eq!(case["error"], 22, "{name}");
-                    refused += 1;
-                }
-                match error.reply() {
-                    Some(Reply::Failed { error, .. }) => {
-                        assert_eq!(error.to_wire(), 22, "{name}");
-                    }
-                    Some(other) => panic!("{name}: {other:?}"),
-                    // The original's thread for replies dies of these.
-                    None => assert!(name.starts_with("cmd_"), "{name}"),
-                }
-            }
-        }
-    }
-    println!(
-        "{accepted} requests accepted, {refused} refused, {stricter} accepted by the original"
-    );
-    assert_eq!((accepted, refused, stricter), (19, 26, 2));
-}
-
-/// The recorded sessions that are at hand: those of this crate, and those in the directory that
-/// the environment variable `HAST_SESSIONS` names.
-fn sessions() -> Vec<(std::path::PathBuf, Value)> {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/hast-sessions");
-    let others = std::env::var_os("HAST_SESSIONS").map(std::path::PathBuf::from);
-    let mut sessions = Vec::new();
-    for directory in others.into_iter().chain([own]) {
-        for entry in std::fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            let Ok(text) = std::fs::read(path.join("session.json")) else {
-                continue;
-            };
-            sessions.push((path, serde_json::from_slice(&text).unwrap()));
-        }
-    }
-    assert!(!sessions.is_empty());
-    sessions
-}
-
 /// Blocks of a running hastd, beside what its `hastctl dump` printed of them.
 #[test]
 fn the_disks_of_recorded_sessions_are_read_and_dumped_as_by_the_original() {
     let (mut blocks, mut layouts) = (0, 0);
-    for (path, session) in sessions() {
+    for (path, session) in described_sessions() {
         for node in ["nodeA", "nodeB"] {
             for (file, state) in [("initial-metadata", "initial"), ("metadata", "final")] {
                 let Ok(disk) = std::fs::read(path.join(format!("{file}-{node}.bin"))) else {
@@ -586,6 +449,6 @@ fn the_disks_of_recorded_sessions_are_read_and_dumped_as_by_the_original() {
             layouts += 1;
         }
     }
-    println!("{blocks} recorded disks, {layouts} of them new");
-    assert!(blocks > 0 && layouts > 0);
+    assert_counted("recorded disks", blocks, 72);
+    assert_counted("recorded disks that are new", layouts, 36);
 }

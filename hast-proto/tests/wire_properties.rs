@@ -440,9 +440,11 @@ proptest! {
             prop_assert_eq!(lzf::decompress(&stream[..len], data.len()).unwrap(), &data[..]);
             let mut output = vec![0; data.len()];
             prop_assert_eq!(decompress_exact(&stream[..len], &mut output), Ok(()));
-            prop_assert_eq!(output, data);
+            prop_assert_eq!(&output, &data);
             // One octet less is not enough, and is not exceeded.
-            prop_assert_eq!(compressor.compress(&[0xa5; 300], &mut []), None);
+            stream[len - 1..].fill(0xee);
+            prop_assert_eq!(compressor.compress(&data, &mut stream[..len - 1]), None);
+            prop_assert!(stream[len - 1..].iter().all(|octet| *octet == 0xee));
         }
     }
 

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, where, and what to do about it.
+//! What is wrong with a configuration, where, and what to do about it (HAST §8.4).
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -7,7 +7,8 @@ use core::fmt;
 use super::directive::{Directive, Scope, Takes};
 use super::scan::{Kind, Position};
 
-/// What is wrong with a configuration, and where.
+/// What is wrong with a configuration, and where. The first fault ends the reading, as in the
+/// original, whose lines count from 0 (HAST §8.4); here they count from 1.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{}{fault}", Before(*at))]
 #[non_exhaustive]
@@ -69,7 +70,7 @@ impl fmt::Display for InFile<'_> {
     }
 }
 
-/// A fault in a configuration.
+/// A fault in a configuration: those of the original (HAST §8.4), told apart more finely.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfFault {
@@ -233,7 +234,7 @@ impl fmt::Display for Found {
     }
 }
 
-/// What the grammar wants at a place of a configuration.
+/// What the grammar wants at a place of a configuration (HAST §8.2).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Expected {
@@ -274,7 +275,7 @@ pub enum Hint {
     NoArguments,
     /// `none` is for `remote` only; leave the directive out.
     LeaveOut,
-    /// The directive is of another program.
+    /// The directive is of another program (HAST §8.4).
     HastMon,
     /// A value may be missing before this.
     ValueMissing,

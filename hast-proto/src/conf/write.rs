@@ -1,4 +1,4 @@
-//! From statements to text.
+//! From statements to text, by the grammar of HAST §8.2.
 
 use core::fmt::{self, Display};
 

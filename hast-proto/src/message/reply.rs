@@ -24,7 +24,7 @@ pub enum Reply {
         /// The request's number.
         sequence: Sequence,
     },
-    /// What a READ has read; [`Payload::open`] it with the length asked for.
+    /// What a READ has read; [`Payload::open`] it with the length asked for (HAST §3.4).
     Data {
         /// The request's number.
         sequence: Sequence,

@@ -60,7 +60,7 @@ pub enum Request {
         /// Its number.
         sequence: Sequence,
     },
-    /// Nothing; a sign of life, never answered.
+    /// Nothing; a sign of life, never answered (HAST §6.9).
     Keepalive,
     /// A keepalive that says how the synchronisation stands: an extension of this crate, which
     /// a real secondary takes for any other keepalive.
@@ -362,7 +362,8 @@ impl Request {
 pub struct Bounds {
     /// The octets of the data area.
     pub data_size: Length,
-    /// What offsets and lengths must be multiples of.
+    /// What offsets and lengths must be multiples of: the sectors of this node's provider, which
+    /// the peer may not have (HAST §4.7).
     pub sector_size: SectorSize,
     /// The longest READ or WRITE.
     pub max_transfer: Length,

@@ -256,7 +256,7 @@ pub enum Event {
     Consistency(Consistency),
 }
 
-/// Why a session has ended.
+/// Why a session has ended (HAST §6.6).
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Loss {

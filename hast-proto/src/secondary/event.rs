@@ -26,7 +26,7 @@ pub struct Config {
     pub max_requests: usize,
     /// How many octets they may hold together; one request is always accepted.
     pub max_octets: usize,
-    /// After how much silence the peer is taken for dead. The original waits 20 s.
+    /// After how much silence the peer is taken for dead. The original waits 20 s (HAST §7.3).
     pub timeout: Duration,
     /// After how long without a synchronisation write a *real* primary is taken to have
     /// finished; `None`: never.

@@ -2,30 +2,13 @@
 
 #![allow(dead_code, reason = "not every test uses all of it")]
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use hast_proto::{BLOCK_LEN, Checksum, Digest, DiskOperation, Errno, Metadata, Offset};
 use serde_json::Value as Json;
 
-use crate::wire::{directory, hex, load, number, str_of};
-
-/// The sessions in the project, and those in the directory that the environment names.
-pub(crate) fn sessions() -> Vec<PathBuf> {
-    let mut folders = vec![directory().join("hast-sessions")];
-    folders.extend(std::env::var_os("HAST_SESSIONS").map(PathBuf::from));
-    let mut sessions = BTreeMap::new();
-    for folder in folders {
-        for entry in std::fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                sessions.insert(path.file_name().unwrap().to_owned(), path);
-            }
-        }
-    }
-    sessions.into_values().collect()
-}
+use crate::wire::{hex, load, number, str_of};
 
 /// One recorded session.
 pub(crate) struct Session {

@@ -1,7 +1,15 @@
 //! Reading the vector files and recorded sessions.
 
 #![allow(dead_code, reason = "each test uses a part")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    reason = "this is how a test fails"
+)]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
@@ -16,6 +24,48 @@ pub(crate) fn directory() -> PathBuf {
 pub(crate) fn load(path: &Path) -> Json {
     let octets = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_slice(&octets).unwrap()
+}
+
+/// The directory that the environment names, of more recorded sessions.
+fn more_sessions() -> Option<PathBuf> {
+    std::env::var_os("HAST_SESSIONS").map(PathBuf::from)
+}
+
+/// The recorded sessions in the project, and those in the directory that the environment names,
+/// each once.
+pub(crate) fn sessions() -> Vec<PathBuf> {
+    let own = directory().join("hast-sessions");
+    let mut sessions = BTreeMap::new();
+    for folder in [own].into_iter().chain(more_sessions()) {
+        let entries = std::fs::read_dir(&folder)
+            .unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        for entry in entries {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sessions.insert(path.file_name().unwrap().to_owned(), path);
+            }
+        }
+    }
+    sessions.into_values().collect()
+}
+
+/// The recorded sessions, each with its own description.
+pub(crate) fn described_sessions() -> Vec<(PathBuf, Json)> {
+    let describe = |path: PathBuf| {
+        let description = load(&path.join("session.json"));
+        (path, description)
+    };
+    sessions().into_iter().map(describe).collect()
+}
+
+/// Prints how many there were in all sessions, and checks it: as many as the project's own have,
+/// or at least that if there are others beside them.
+pub(crate) fn assert_counted(what: &str, found: usize, own: usize) {
+    println!("{found} {what}");
+    match more_sessions() {
+        None => assert_eq!(found, own, "{what}"),
+        Some(_) => assert!(found >= own, "{found} {what}, {own} of them here"),
+    }
 }
 
 /// The cases of one list of a vector file.
@@ -215,19 +265,46 @@ pub(crate) fn frame(phase: Phase, octets: &[u8]) -> Result<Frame, FrameError> {
     Ok(frame.unwrap())
 }
 
-/// All frames of a stream that is received in one piece, and where each of them ends.
-pub(crate) fn frames(phases: &[Phase], stream: &[u8]) -> Vec<(Frame, usize)> {
-    let mut buffer = BytesMut::from(stream);
+/// Decodes a stream that arrives in pieces, of which each frame begins the next phase, the last
+/// one for good. Returns each frame with how many octets had arrived and were not used yet.
+pub(crate) fn decode<'a>(
+    phases: &[Phase],
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> (Vec<(Frame, usize)>, Result<(), FrameError>) {
     let mut decoder = Decoder::new(phases[0]);
+    let mut buffer = BytesMut::new();
     let mut frames = Vec::new();
-    while let Some(frame) = decoder.decode(&mut buffer).unwrap() {
-        frames.push((frame, stream.len() - buffer.len()));
-        if let Some(phase) = phases.get(frames.len()) {
-            decoder.enter(*phase);
+    for piece in pieces {
+        buffer.extend_from_slice(piece);
+        loop {
+            match decoder.decode(&mut buffer) {
+                Ok(Some(frame)) => frames.push((frame, buffer.len())),
+                Ok(None) => break,
+                Err(error) => return (frames, Err(error)),
+            }
+            if let Some(phase) = phases.get(frames.len()) {
+                decoder.enter(*phase);
+            }
         }
     }
-    decoder.finish(&buffer).unwrap();
-    frames
+    (frames, decoder.finish(&buffer))
+}
+
+/// The same without what was left at each frame.
+pub(crate) fn decode_frames<'a>(
+    phases: &[Phase],
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> (Vec<Frame>, Result<(), FrameError>) {
+    let (frames, end) = decode(phases, pieces);
+    (frames.into_iter().map(|(frame, _)| frame).collect(), end)
+}
+
+/// All frames of a stream that is received in one piece, and where each of them ends.
+pub(crate) fn frames(phases: &[Phase], stream: &[u8]) -> Vec<(Frame, usize)> {
+    let (frames, end) = decode(phases, [stream]);
+    end.unwrap();
+    let ended = |(frame, left)| (frame, stream.len() - left);
+    frames.into_iter().map(ended).collect()
 }
 
 /// A list as received, with zeros where real senders leave what their memory held: behind names.
