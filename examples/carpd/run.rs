@@ -134,7 +134,7 @@ async fn run(options: &Arc<Options>, config: Config) -> Result<(), String> {
         changed.clone(),
         names.clone(),
     ));
-    systemd::tell(&[NotifyState::Ready]);
+    systemd::tell(&[NotifyState::Ready]).await;
     changed.notify_one();
     info!("running");
 
@@ -169,7 +169,7 @@ async fn run(options: &Arc<Options>, config: Config) -> Result<(), String> {
             }
         }
     };
-    systemd::tell(&[NotifyState::Stopping]);
+    systemd::tell(&[NotifyState::Stopping]).await;
     info!("ending");
     let ended = tokio::select! {
         ended = daemon.shut_down() => ended,
@@ -185,7 +185,7 @@ async fn run(options: &Arc<Options>, config: Config) -> Result<(), String> {
 
 /// Reads the configuration again. One that is wrong changes nothing.
 async fn reload(options: &Arc<Options>, daemon: &mut Daemon) {
-    systemd::reloading();
+    systemd::reloading().await;
     let options = options.clone();
     // Beside the protocol, which does not wait for a disk.
     let loaded = tokio::task::spawn_blocking(move || options.load()).await;
@@ -205,7 +205,7 @@ async fn reload(options: &Arc<Options>, daemon: &mut Daemon) {
         },
         Err(error) => error!(%error, "the former configuration stays in force"),
     }
-    systemd::tell(&[NotifyState::Ready]);
+    systemd::tell(&[NotifyState::Ready]).await;
 }
 
 /// Logs the status, a line for each host.

@@ -121,6 +121,15 @@ impl Node {
         });
     }
 
+    /// How many frames its interface has received.
+    pub(crate) fn received(&self) -> u64 {
+        let links = self.json("-j -s link show eth0");
+        let count = links
+            .first()
+            .and_then(|link| link["stats64"]["rx"]["packets"].as_u64());
+        count.expect("a counter")
+    }
+
     /// Writes a kernel setting below `net`.
     pub(crate) fn sysctl(&self, path: &str, value: &str) {
         self.namespace
