@@ -157,5 +157,8 @@ mod tests {
         let settings: Vec<_> = settings.collect();
         assert!(!settings.iter().any(|line| line.contains("carpd_flags")));
         assert!(settings.iter().any(|line| line.contains("${carpd_args}")));
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/carpd/carpd.rc");
+        let checked = std::process::Command::new("sh").args(["-n", path]).status();
+        assert!(checked.unwrap().success());
     }
 }

@@ -384,6 +384,10 @@ fn an_interface_that_goes_down_costs_the_address_until_it_is_up() {
     let (master, backup) = pair(&lab, |_| ());
     lab.await_holder(1, SHARED, LIMIT);
     let steps_down = || {
+        // The kernel itself may take a second to tell of a carrier.
+        wait_until("the link to be down", LIMIT, || {
+            lab.node(1).operstate() != "UP"
+        });
         let since = Instant::now();
         wait_until("the master to step down", LIMIT, || {
             master.states() == ["INIT"]

@@ -14,16 +14,15 @@ use crate::network::{Lab, Process, pass, time_until, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(8);
 
-/// Those that have to be given, for node 1, but for the passphrase.
-fn least(lab: &Lab) -> Vec<String> {
-    let source = lab.node(1).ipv4();
+/// Those that have to be given, but for the passphrase.
+fn least(source: Ipv4Addr) -> Vec<String> {
     let words = format!("-i eth0 -s {source} -v 1 -a {SHARED}/24");
     words.split(' ').map(ToOwned::to_owned).collect()
 }
 
 /// Starts it on node 1 with the least options and more.
 fn start(lab: &Lab, more: &[&str]) -> Process {
-    let least = least(lab);
+    let least = least(lab.node(1).ipv4());
     let least = least.iter().map(String::as_str);
     let options: Vec<_> = least
         .chain(["-p", PASS])
@@ -79,7 +78,7 @@ fn pace_rank_and_passphrase_are_as_given() {
     // Only the first line counts.
     fs::write(&file, format!("{PASS}\nand nothing else\n")).expect("a file");
     let file = file.display().to_string();
-    let least = least(&lab);
+    let least = least(lab.node(1).ipv4());
     let mut options: Vec<_> = least.iter().map(String::as_str).collect();
     options.extend(["-o", &file, "-b", "2", "-k", "7", "-P"]);
     let mut carpd = carpd_with_options(&lab, 1, &options);
@@ -87,7 +86,12 @@ fn pace_rank_and_passphrase_are_as_given() {
     lab.await_holder(1, SHARED, LIMIT);
 
     // Who has the same passphrase follows, and who has another does not.
-    let backup = Carpd::start(&lab, 2, &Host::new(200));
+    let follower = Host {
+        advbase: 2,
+        preempt: false,
+        ..Host::new(200)
+    };
+    let backup = Carpd::start(&lab, 2, &follower);
     backup.await_state("BACKUP", LIMIT);
     let capture = Capture::start(&lab);
     pass(SECONDS * 7);
@@ -143,26 +147,22 @@ fn advertisements_go_from_and_to_where_they_are_told() {
     let inside = lab.node(1).namespace();
     inside.ip(&format!("addr add {other}/24 dev eth0"));
     let group = Ipv4Addr::new(224, 0, 0, 18);
-    let elsewhere = Ipv4Addr::new(224, 0, 0, 99);
+    let elsewhere = Ipv4Addr::new(239, 1, 2, 3);
     let own = lab.node(1).ipv4();
-    let text = other.to_string();
     for (options, source, destination, mac) in [
         (&[][..], own, group, Mac::GROUP),
         (&["-M"], own, group, Mac::BROADCAST),
         (
-            &["--mcast", "224.0.0.99"],
+            &["--mcast", "239.1.2.3"],
             own,
             elsewhere,
-            Mac([1, 0, 0x5e, 0, 0, 99]),
+            Mac([1, 0, 0x5e, 1, 2, 3]),
         ),
-        // The last one counts, as with ucarp.
-        (&["-s", &text], other, group, Mac::GROUP),
+        // Another one than would be chosen.
+        (&[], other, group, Mac::GROUP),
     ] {
-        let words = least(&lab);
+        let words = least(source);
         let mut words: Vec<_> = words.iter().map(String::as_str).collect();
-        if options.first() == Some(&"-s") {
-            words.retain(|word| *word != "-s" && *word != own.to_string());
-        }
         words.extend(["-p", PASS]);
         words.extend(options);
         let carpd = carpd_with_options(&lab, 1, &words);
@@ -264,9 +264,8 @@ fn who_sets_the_address_can_be_chosen() {
     let lab = Lab::new(1);
     let up = script(&lab, "up", "");
     for (options, is_set) in [
-        // Without scripts carpd sets it, unless it is told not to.
+        // Without scripts carpd sets it.
         (&[][..], true),
-        (&["-N"], false),
         // With one, that is the script's task, unless carpd is told.
         (&["-u", &up], false),
         (&["-u", &up, "--set-address"], true),
@@ -285,6 +284,11 @@ fn who_sets_the_address_can_be_chosen() {
         // Its log is the next one's, too.
         fs::write(lab.file("carpd-1.log"), "").expect("a log");
     }
+    // Somebody has to.
+    let mut carpd = start(&lab, &["-N"]);
+    wait_until("carpd to refuse", LIMIT, || carpd.has_ended());
+    let log = carpd.log();
+    assert!(log.contains("nobody sets its addresses"), "{log}");
 }
 
 #[test]
@@ -301,7 +305,7 @@ fn a_lost_carrier_may_be_ignored() {
             let last = changes(&carpd.log()).pop();
             assert!(last.is_some_and(|change| change.starts_with("BACKUP -> MASTER")));
         } else {
-            await_change(&mut carpd, "MASTER -> INIT", 1);
+            await_change(&mut carpd, "MASTER -> BACKUP (hardware interface down)", 1);
             wait_until("the address to go", SECONDS, || !lab.node(1).has(SHARED));
         }
     }

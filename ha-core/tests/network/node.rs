@@ -121,6 +121,13 @@ impl Node {
         });
     }
 
+    /// What the kernel says of its interface: `UP`, `DOWN` or `LOWERLAYERDOWN`.
+    pub(crate) fn operstate(&self) -> String {
+        let links = self.json("-j link show eth0");
+        let state = links.first().and_then(|link| link["operstate"].as_str());
+        state.expect("a state").to_owned()
+    }
+
     /// How many frames its interface has received.
     pub(crate) fn received(&self) -> u64 {
         let links = self.json("-j -s link show eth0");
