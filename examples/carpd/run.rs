@@ -108,7 +108,7 @@ async fn run(options: &Arc<Options>, config: Config) -> Result<(), String> {
         changed.clone(),
         names.clone(),
     ));
-    notify::tell(&[NotifyState::Ready]);
+    notify::tell(&[NotifyState::Ready]).await;
     changed.notify_one();
     info!("running");
 
@@ -143,7 +143,7 @@ async fn run(options: &Arc<Options>, config: Config) -> Result<(), String> {
             }
         }
     };
-    notify::tell(&[NotifyState::Stopping]);
+    notify::tell(&[NotifyState::Stopping]).await;
     info!("ending");
     let ended = tokio::select! {
         ended = daemon.shut_down() => ended,
@@ -159,7 +159,7 @@ async fn run(options: &Arc<Options>, config: Config) -> Result<(), String> {
 
 /// Reads the configuration again. One that is wrong changes nothing.
 async fn reload(options: &Arc<Options>, daemon: &mut Daemon) {
-    notify::reloading();
+    notify::reloading().await;
     let asked = options.realtime;
     let options = options.clone();
     // Beside the protocol, which does not wait for a disk.
@@ -183,7 +183,7 @@ async fn reload(options: &Arc<Options>, daemon: &mut Daemon) {
         },
         Err(error) => error!(%error, "the former configuration stays in force"),
     }
-    notify::tell(&[NotifyState::Ready]);
+    notify::tell(&[NotifyState::Ready]).await;
 }
 
 /// Logs the status, a line for each host.

@@ -27,7 +27,7 @@ pub(crate) async fn watchdog(handle: Handle) {
         if handle.ping().await.is_err() {
             return;
         }
-        tell(&[NotifyState::Watchdog]);
+        tell(&[NotifyState::Watchdog]).await;
     }
 }
 
@@ -39,7 +39,7 @@ pub(crate) async fn roles(handle: Handle, changed: Arc<Notify>, names: Arc<Names
             return;
         };
         let line = line(&status, &names);
-        tell(&[NotifyState::Status(&line)]);
+        tell(&[NotifyState::Status(&line)]).await;
     }
 }
 
@@ -105,5 +105,8 @@ mod tests {
         let settings: Vec<_> = settings.collect();
         assert!(!settings.iter().any(|line| line.contains("carpd_flags")));
         assert!(settings.iter().any(|line| line.contains("${carpd_args}")));
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/carpd/carpd.rc");
+        let checked = std::process::Command::new("sh").args(["-n", path]).status();
+        assert!(checked.unwrap().success());
     }
 }

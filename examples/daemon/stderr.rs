@@ -73,7 +73,7 @@ impl Stderr {
         let lost = stderr.lost.clone();
         thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || write(&receiver, &lost))?;
+            .spawn(move || write(&receiver, &lost, io::stderr()))?;
         Ok(stderr)
     }
 
@@ -86,16 +86,16 @@ impl Stderr {
     }
 }
 
-fn write(messages: &Receiver<Message>, lost: &AtomicU64) {
+fn write(messages: &Receiver<Message>, lost: &AtomicU64, mut out: impl Write) {
     for message in messages {
         // There is nobody to tell if it fails.
         match message {
             Message::Line(line) => {
                 let lost = lost.swap(0, Ordering::Relaxed);
                 if lost > 0 {
-                    let _ = writeln!(io::stderr(), "{PROGRAM}: {lost} lines of the log are lost");
+                    let _ = writeln!(out, "{PROGRAM}: {lost} lines of the log are lost");
                 }
-                let _ = io::stderr().write_all(&line);
+                let _ = out.write_all(&line);
             }
             Message::Flush(done) => _ = done.send(()),
         }
@@ -137,5 +137,29 @@ impl<'a> MakeWriter<'a> for Stderr {
             stderr: self,
             text: Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_nobody_takes_are_lost_and_counted() {
+        let (sender, receiver) = sync_channel(LINES);
+        let lost = Arc::new(AtomicU64::new(0));
+        let stderr = Stderr { sender, lost };
+        for number in 0..LINES + 5 {
+            writeln!(stderr.make_writer(), "line {number}").unwrap();
+        }
+        let lost = stderr.lost.clone();
+        drop(stderr);
+        let mut text = Vec::new();
+        write(&receiver, &lost, &mut text);
+        let text = String::from_utf8(text).unwrap();
+        let mut lines = text.lines();
+        assert_eq!(lines.next(), Some("carpd: 5 lines of the log are lost"));
+        assert_eq!(lines.next(), Some("line 0"));
+        assert_eq!(lines.count(), LINES - 1);
     }
 }

@@ -269,7 +269,7 @@ async fn watch(mut events: Events, resources: Arc<ResourceSet>) {
                 tokio::spawn(async move { resource.withdraw().await });
             }
             let resources = resources.clone();
-            tokio::spawn(async move { systemd::tell_roles(&roles(&resources).await) });
+            tokio::spawn(async move { systemd::tell_roles(&roles(&resources).await).await });
         }
     }
 }

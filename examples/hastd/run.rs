@@ -110,7 +110,7 @@ async fn run(options: Options, config: Config) -> Result<(), Failure> {
     let options = Arc::new(options);
     let mut daemon = Daemon::start(options.clone(), config).await?;
     tokio::spawn(systemd::watchdog());
-    notify::tell(&[NotifyState::Ready]);
+    notify::tell(&[NotifyState::Ready]).await;
     if options.detached {
         // To whoever started this; it may be gone.
         let _ = io::stdout()
@@ -134,7 +134,7 @@ async fn run(options: Options, config: Config) -> Result<(), Failure> {
             }
         }
     }
-    notify::tell(&[NotifyState::Stopping]);
+    notify::tell(&[NotifyState::Stopping]).await;
     info!("ending, as a signal says");
     tokio::select! {
         ended = daemon.shut_down() => ended,
@@ -144,7 +144,7 @@ async fn run(options: Options, config: Config) -> Result<(), Failure> {
 
 /// Reads the configuration again. One that is wrong changes nothing.
 async fn reload(options: &Arc<Options>, daemon: &mut Daemon) {
-    notify::reloading();
+    notify::reloading().await;
     let again = options.clone();
     // Beside the resources, which do not wait for a disk.
     let loaded = tokio::task::spawn_blocking(move || load(&again)).await;
@@ -159,5 +159,5 @@ async fn reload(options: &Arc<Options>, daemon: &mut Daemon) {
         },
         Err(error) => error!(%error, "the former configuration stays in force"),
     }
-    notify::tell(&[NotifyState::Ready]);
+    notify::tell(&[NotifyState::Ready]).await;
 }

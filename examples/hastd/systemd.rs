@@ -20,13 +20,13 @@ pub(crate) async fn watchdog() {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        tell(&[NotifyState::Watchdog]);
+        tell(&[NotifyState::Watchdog]).await;
     }
 }
 
 /// Tells the roles.
-pub(crate) fn tell_roles(roles: &[(String, Role)]) {
-    tell(&[NotifyState::Status(&line(roles))]);
+pub(crate) async fn tell_roles(roles: &[(String, Role)]) {
+    tell(&[NotifyState::Status(&line(roles))]).await;
 }
 
 /// `1 primary, 1 secondary: shared primary, tank secondary`

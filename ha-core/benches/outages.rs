@@ -97,16 +97,19 @@ fn stability(group: Group, rest: Duration) -> bool {
     let mut met = true;
     for options in [&[][..], &["--realtime", "0"]] {
         let mut rig = Rig::new(Lab::new(2), group, options);
-        let (at_rest, longest_at_rest) = rig.rest(rest);
+        let at_rest = rig.rest(rest);
         let busy = Busy::start();
-        let (under_load, longest_under_load) = rig.rest(rest);
+        let under_load = rig.rest(rest);
         drop(busy);
-        met &= !options.is_empty() || (at_rest == 0 && under_load == 0);
+        met &= !options.is_empty() || (at_rest.changes() == 0 && under_load.changes() == 0);
         println!(
-            "{:<26} {:<14} at rest {at_rest}, {longest_at_rest:.1?}; \
-             six busy loops {under_load}, {longest_under_load:.1?}",
+            "{:<26} {:<14} at rest {}, {:.1?}; six busy loops {}, {:.1?}",
             group.to_string(),
-            options.join(" ")
+            options.join(" "),
+            at_rest.changes(),
+            at_rest.longest,
+            under_load.changes(),
+            under_load.longest,
         );
     }
     met

@@ -15,11 +15,10 @@
 
 mod lab;
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use std::io;
 use std::net::UdpSocket;
-use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
@@ -36,6 +35,8 @@ use lab::{
     Lab, Node, Plan, SHARED_V4, SHARED_V6, Side, addresses, block_on, eth0, event, is_state, until,
     vhid,
 };
+use nix::net::if_::if_nametoindex;
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 /// What is in the advertisement does not matter here, but for the vhid.
@@ -96,35 +97,36 @@ fn frames_are_those_of_the_specification_byte_for_byte() {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn peers_get_unicast_from_the_real_mac() {
+fn each_peer_gets_unicast_from_the_real_mac() {
     let lab = Lab::new();
+    lab.ip(Side::B, "addr add 192.0.2.4/24 dev eth0");
+    lab.ip(Side::B, "addr add fe80::4/64 dev eth0 nodad");
     let capture = lab.capture(Side::B);
     let mut options = TransportOptions::default();
     options.group.multicast = Multicast::Off;
     // The own addresses are skipped.
-    let peers = ["192.0.2.2", "192.0.2.3", "fe80::2", "fe80::3"];
+    let peers = [
+        "192.0.2.2",
+        "192.0.2.3",
+        "192.0.2.4",
+        "fe80::2",
+        "fe80::3",
+        "fe80::4",
+    ];
     options.group.peers = peers.map(|peer| peer.parse().unwrap()).into();
     send(&lab, options);
     let (v4, v6) = packets();
-    for (sent, at, peer) in [
-        (v4, 16, Vec::from([192, 0, 2, 3])),
-        (
-            v6,
-            24,
-            "fe80::3".parse::<Ipv6Addr>().unwrap().octets().into(),
-        ),
-    ] {
+    for peer in ["192.0.2.3", "192.0.2.4", "fe80::3", "fe80::4"] {
         let frame = capture.advertisement();
-        assert_eq!(frame[..12], [2, 0, 0, 0, 0, 3, 2, 0, 0, 0, 0, 2]);
+        assert_eq!(frame[..12], [2, 0, 0, 0, 0, 3, 2, 0, 0, 0, 0, 2], "{peer}");
         let packet = &frame[14..];
-        assert_eq!(packet.len(), sent.len());
-        assert_eq!(packet[at..at + peer.len()], peer);
-        let (has_ttl, payload) = if at == 16 {
-            (packet[8], &packet[20..])
-        } else {
-            (packet[7], &packet[40..])
+        let (sent, to, ttl, payload) = match peer.parse().unwrap() {
+            IpAddr::V4(peer) => (&v4, packet[16..20] == peer.octets(), packet[8], 20),
+            IpAddr::V6(peer) => (&v6, packet[24..40] == peer.octets(), packet[7], 40),
         };
-        assert_eq!((has_ttl, payload), (255, &ADVERTISEMENT[..]));
+        assert_eq!(packet.len(), sent.len());
+        assert!(to, "{peer} is told next: {packet:x?}");
+        assert_eq!((ttl, &packet[payload..]), (255, &ADVERTISEMENT[..]));
     }
 }
 
@@ -182,15 +184,28 @@ fn summed() -> Vec<u8> {
     bytes.into()
 }
 
-/// Sends an IPv4 packet from side B: TTL and payload.
-fn inject(lab: &Lab, ttl: u32, payload: Vec<u8>) {
+/// Sends a packet to the group from side B.
+fn inject(lab: &Lab, family: Family, hops: u32, payload: Vec<u8>) {
     lab.on(Side::B, move || {
         let protocol = Some(Protocol::from(112));
-        let socket = Socket::new(Domain::IPV4, Type::RAW, protocol).unwrap();
-        socket.set_multicast_ttl_v4(ttl).unwrap();
-        let own = Ipv4Addr::new(192, 0, 2, 3);
-        socket.set_multicast_if_v4(&own).unwrap();
-        let group = SockAddr::from(SocketAddr::from((GROUP_V4, 0)));
+        let (domain, group) = match family {
+            Family::V4 => (Domain::IPV4, IpAddr::from(GROUP_V4)),
+            Family::V6 => (Domain::IPV6, IpAddr::from(GROUP_V6)),
+        };
+        let socket = Socket::new(domain, Type::RAW, protocol).unwrap();
+        match family {
+            Family::V4 => {
+                socket.set_multicast_ttl_v4(hops).unwrap();
+                let own = Ipv4Addr::new(192, 0, 2, 3);
+                socket.set_multicast_if_v4(&own).unwrap();
+            }
+            Family::V6 => {
+                socket.set_multicast_hops_v6(hops).unwrap();
+                let index = if_nametoindex("eth0").unwrap();
+                socket.set_multicast_if_v6(index).unwrap();
+            }
+        }
+        let group = SockAddr::from(SocketAddr::from((group, 0)));
         socket.send_to(&payload, &group).unwrap();
     });
 }
@@ -201,17 +216,26 @@ fn what_can_be_counted_is_counted_and_what_is_hopeless_does_not_arrive() {
     let lab = Lab::new();
     let node = Node::start(&lab, Side::A, Plan::default());
     let stats = || block_on(node.handle.status()).unwrap().stats();
-    assert_eq!(stats().ipackets, 0);
-    inject(&lab, 255, [0x41; 36].into());
-    inject(&lab, 255, [0x21; 7].into());
-    inject(&lab, 64, summed());
-    inject(&lab, 255, summed());
-    inject(&lab, 255, ADVERTISEMENT.into());
-    until("three packets", || stats().ipackets >= 3);
-    thread::sleep(Duration::from_millis(50));
-    let stats = stats();
-    let counted = (stats.badttl, stats.badauth, stats.badsum);
-    assert_eq!((stats.ipackets, counted), (3, (1, 1, 1)), "{stats:?}");
+    assert_eq!(stats().ipackets + stats().ipackets6, 0);
+    let mut expected = (0, 0, 0);
+    for family in [Family::V4, Family::V6] {
+        inject(&lab, family, 255, [0x41; 36].into());
+        inject(&lab, family, 255, [0x21; 7].into());
+        inject(&lab, family, 64, summed());
+        inject(&lab, family, 254, summed());
+        inject(&lab, family, 255, summed());
+        // The last one, so that what it leads to shows that all others are read.
+        inject(&lab, family, 255, ADVERTISEMENT.into());
+        expected = (expected.0 + 2, expected.1 + 1, expected.2 + 1);
+        until("the last packet", || stats().badsum == expected.2);
+        let stats = stats();
+        let counted = (stats.badttl, stats.badauth, stats.badsum);
+        let arrived = match family {
+            Family::V4 => stats.ipackets,
+            Family::V6 => stats.ipackets6,
+        };
+        assert_eq!((arrived, counted), (4, expected), "{family}: {stats:?}");
+    }
     node.stop().unwrap();
 }
 
@@ -224,10 +248,14 @@ fn nothing_comes_back_that_was_sent() {
     plan.transport.group.peers = [GROUP_V4.into()].into();
     let node = Node::start(&lab, Side::A, plan);
     node.force(State::Master);
-    thread::sleep(Duration::from_millis(1500));
-    let stats = block_on(node.handle.status()).unwrap().stats();
-    assert!(stats.opackets >= 2);
-    assert_eq!((stats.ipackets, stats.ipackets6), (0, 0));
+    let stats = || block_on(node.handle.status()).unwrap().stats();
+    until("three rounds of advertisements", || {
+        stats().opackets >= 3 && stats().opackets6 >= 3
+    });
+    // The one of another host comes after all echoes there may be.
+    inject(&lab, Family::V4, 255, ADVERTISEMENT.into());
+    until("a packet", || stats().badsum == 1);
+    assert_eq!((stats().ipackets, stats().ipackets6), (1, 0));
     node.stop().unwrap();
 }
 
@@ -317,68 +345,11 @@ fn an_address_lives_while_the_driver_does_and_no_longer() {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn a_killed_process_leaves_its_addresses_for_two_seconds_at_most() {
-    let lab = Lab::new();
-    let program = std::env::current_exe().unwrap();
-    let mut child = Command::new("ip")
-        .args(["netns", "exec", lab.name(Side::A)])
-        .arg(program)
-        .args([
-            "--ignored",
-            "--exact",
-            "helper_that_is_master_until_it_is_killed",
-        ])
-        .env("HA_HELPER", "1")
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    let up = std::panic::catch_unwind(|| until("the addresses", || lab.has_both(Side::A)));
-    thread::sleep(Duration::from_millis(700));
-    let were_there = lab.has_both(Side::A);
-    // `ip` replaced itself by the program.
-    child.kill().unwrap();
-    let begin = Instant::now();
-    child.wait().unwrap();
-    up.unwrap();
-    assert!(were_there);
-    until("they are gone", || lab.has_none(Side::A));
-    let gone = begin.elapsed();
-    assert!(gone < Duration::from_millis(2100), "{gone:?}");
-}
-
-#[test]
-#[ignore = "run by another test"]
-fn helper_that_is_master_until_it_is_killed() {
-    if std::env::var_os("HA_HELPER").is_none() {
-        return;
-    }
-    block_on(async {
-        let network = Network::open().unwrap();
-        let nic = network.interface(eth0()).await.unwrap();
-        let transport = nic.transport(TransportOptions::default()).await.unwrap();
-        let effects = nic.effects(vhid(), AddressOptions::default()).await;
-        let mut driver = Driver::default();
-        let segment = driver.add_segment(transport);
-        let config = Config::new(vhid());
-        let key = Key::from_passphrase(b"secret");
-        let setup = Setup::new(config, key, &addresses(), effects.unwrap());
-        let host = driver.add(segment, setup).unwrap();
-        let handle = driver.handle();
-        tokio::spawn(network.keep(handle.clone(), [(nic, segment)].into()));
-        tokio::spawn(async move { handle.force(host, State::Master).await });
-        let end = Duration::from_secs(20);
-        let _ = tokio::time::timeout(end, driver.run()).await;
-    });
-}
-
-#[test]
-#[ignore = "needs root: creates network namespaces"]
 fn an_address_that_somebody_removes_is_restored_and_announced() {
     let lab = Lab::new();
     let mut node = Node::start(&lab, Side::A, Plan::default());
     node.force(State::Master);
     until("the addresses", || lab.has_both(Side::A));
-    thread::sleep(Duration::from_millis(300));
     let capture = lab.capture(Side::B);
     lab.ip(Side::A, "addr del 192.0.2.1/32 dev eth0");
     let restored = |e: &LinuxEvent| matches!(e, LinuxEvent::Restored { .. });
@@ -447,7 +418,7 @@ fn a_leftover_address_is_removed_unless_it_is_to_be_kept() {
     };
     plan.addresses.leftover = Leftover::Keep;
     let node = Node::start(&lab, Side::A, plan);
-    thread::sleep(Duration::from_millis(300));
+    until("a backup", || node.state() == State::Backup);
     assert!(lab.has_both(Side::A));
     drop(node);
     lab.ip(Side::A, "addr replace 192.0.2.1/24 dev eth0");
@@ -557,10 +528,19 @@ fn link_and_administration_are_told_to_the_driver() {
     let is = |wanted| move |event: &LinuxEvent| is_state(event, wanted);
 
     lab.ip(Side::B, "link set eth0 down");
+    // The kernel itself may take a second to tell of a carrier.
     event(&mut node.events, is(Interface::NoCarrier));
+    let since = Instant::now();
+    until("it steps down", || node.state() == State::Init);
+    until("no address", || lab.has_none(Side::A));
+    let took = since.elapsed();
+    assert!(took <= Duration::from_millis(100), "{took:?}");
     assert_eq!(node.nic().state(), Interface::NoCarrier);
     lab.ip(Side::B, "link set eth0 up");
     event(&mut node.events, is(Interface::Up));
+    until("it takes part", || node.state() != State::Init);
+    node.force(State::Master);
+    until("the addresses", || lab.has_both(Side::A));
     lab.ip(Side::A, "link set eth0 down");
     event(&mut node.events, is(Interface::Down));
     until("it rests", || node.state() == State::Init);
@@ -821,10 +801,13 @@ fn another_prefix_takes_the_place_of_the_one_before() {
     let all = [v4, v6, "192.0.2.77".parse().unwrap()];
     block_on(handle.set_addresses(host, &all)).unwrap();
     until("one more", || lab.has(Side::A, "192.0.2.77"));
+    let is_other = || show(SHARED_V4) == ["192.0.2.1/24"] && show(SHARED_V6) == ["2001:db8::1/64"];
+    until("the other lengths", is_other);
     // For longer than the first ones would have lived.
-    thread::sleep(Duration::from_millis(1500));
-    assert_eq!(show(SHARED_V4), ["192.0.2.1/24"]);
-    assert_eq!(show(SHARED_V6), ["2001:db8::1/64"]);
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_millis(1500) {
+        assert!(is_other());
+    }
     block_on(handle.shutdown()).unwrap();
     thread.join().unwrap();
     assert!(lab.has_none(Side::A));
@@ -840,7 +823,6 @@ fn a_macvlan_that_somebody_switches_off_is_switched_on_again() {
     block_on(handle.force(hosts[0], State::Master)).unwrap();
     let is_up = || !lab.ip(Side::A, "-o link show type macvlan up").is_empty();
     until("it is up", || is_up() && lab.has(Side::A, SHARED_V4));
-    thread::sleep(Duration::from_millis(300));
     lab.ip(Side::A, "link set carp1.2 down");
     until("it is up again", is_up);
     assert!(lab.has(Side::A, SHARED_V4));
@@ -958,38 +940,25 @@ fn a_port_that_leaves_a_bridge_is_not_gone() {
 #[test]
 #[ignore = "needs root: drops capabilities"]
 fn a_missing_capability_is_named() {
-    let program = std::env::current_exe().unwrap();
-    for name in ["cap_net_raw", "cap_net_admin"] {
-        let test = "--ignored --exact helper_without_a_capability";
-        let output = Command::new("capsh")
-            .arg(format!("--drop={name}"))
-            .arg("--")
-            .args(["-c", &format!("{} {test}", program.display())])
-            .env("HA_HELPER", name)
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(said.contains("1 passed"), "{said}");
+    for (dropped, named) in [
+        (CapabilitySet::NET_RAW, Capability::NetRaw),
+        (CapabilitySet::NET_ADMIN, Capability::NetAdmin),
+    ] {
+        // Capabilities are those of a thread.
+        let thread = thread::spawn(move || {
+            let mut sets = capabilities(None).unwrap();
+            sets.effective.remove(dropped);
+            sets.permitted.remove(dropped);
+            set_capabilities(None, sets).unwrap();
+            Network::open().unwrap_err()
+        });
+        let error = thread.join().unwrap();
+        assert!(
+            matches!(error, LinuxError::MissingCapability { capability } if capability == named),
+            "{error}"
+        );
+        assert_eq!(error.to_string(), format!("missing capability {named}"));
     }
-}
-
-#[test]
-#[ignore = "run by another test"]
-fn helper_without_a_capability() {
-    let capability = match std::env::var("HA_HELPER").as_deref() {
-        Ok("cap_net_raw") => Capability::NetRaw,
-        Ok("cap_net_admin") => Capability::NetAdmin,
-        _ => return,
-    };
-    let error = Network::open().unwrap_err();
-    assert!(
-        matches!(error, LinuxError::MissingCapability { capability: c } if c == capability),
-        "{error}"
-    );
-    assert_eq!(
-        error.to_string(),
-        format!("missing capability {capability}")
-    );
 }
 
 #[test]

@@ -1,19 +1,22 @@
 //! In one group with the real `keepalived`, by VRRPv3 (CARP §5.7).
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use crate::SECONDS;
+use crate::network::capture::Capture;
 use crate::network::daemons::{Carpd, Host, Keepalived, SHARED};
 use crate::network::{Lab, pass};
 
 /// To start and to find out that nobody else is there.
 const START: Duration = Duration::from_secs(10);
 
-/// Of elections and takeovers at an interval in centiseconds.
-fn takeovers(lab: &Lab, interval: u16) {
+/// Of elections and takeovers at an interval in centiseconds, each of which may take `more` than
+/// the dead time.
+fn takeovers(lab: &Lab, interval: u16, more: Duration) {
     let dead_time = Duration::from_millis(10) * u32::from(interval) * 4;
-    // What daemons and a busy machine may add.
-    let limit = dead_time + SECONDS * 2;
+    let limit = dead_time + more;
+    let capture = Capture::start(lab);
 
     // We are better: elected, and back after a crash and after a polite stop.
     let ours = Carpd::start(lab, 1, &Host::vrrp(200, interval));
@@ -67,23 +70,36 @@ fn takeovers(lab: &Lab, interval: u16) {
     theirs.stop();
     lab.await_holder(1, SHARED, limit);
     ours.await_state("MASTER", limit);
+    pass(dead_time);
+
+    let recording = capture.stop();
+    recording.assert_decodes_as_vrrp();
+    for node in [1, 2] {
+        let priorities: BTreeSet<_> = recording
+            .from(lab.node(node).ipv4())
+            .iter()
+            .map(|packet| packet.payload[2])
+            .collect();
+        // Each was the better and the worse one, and has said goodbye.
+        assert_eq!(priorities, [0, 100, 200].into(), "of node {node}");
+    }
 }
 
 #[test]
 #[ignore = "needs root, network namespaces and keepalived"]
 fn takeovers_at_1_s() {
-    takeovers(&Lab::new(2), 100);
+    takeovers(&Lab::new(2), 100, SECONDS / 2);
 }
 
 #[test]
 #[ignore = "needs root, network namespaces and keepalived"]
 fn takeovers_at_100_ms() {
-    takeovers(&Lab::new(2), 10);
+    takeovers(&Lab::new(2), 10, SECONDS / 2);
 }
 
 #[test]
 #[ignore = "needs root, network namespaces and keepalived"]
 fn takeovers_at_10_ms() {
     // Both miss an advertisement or three where the processors are busy.
-    takeovers(&Lab::alone(2), 1);
+    takeovers(&Lab::alone(2), 1, SECONDS / 10);
 }

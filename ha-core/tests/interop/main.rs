@@ -19,6 +19,8 @@ mod load;
 #[path = "../network/mod.rs"]
 #[allow(dead_code, reason = "what the tests do not use, the benchmark does")]
 mod network;
+mod operator;
+mod options;
 mod outages;
 mod ucarp;
 

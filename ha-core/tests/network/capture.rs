@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 use core::time::Duration;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use ha_core::carp_proto::{Datagram, View};
@@ -54,8 +54,17 @@ impl Capture {
         Self { process, file }
     }
 
-    /// Ends the recording and reads it.
-    pub(crate) fn stop(mut self) -> Recording {
+    /// Ends the recording and reads the packets of protocol 112 in it.
+    pub(crate) fn stop(self) -> Recording {
+        Recording::read(self.end())
+    }
+
+    /// Ends the recording and returns all frames in it.
+    pub(crate) fn frames(self) -> Vec<Frame> {
+        read(&self.end())
+    }
+
+    fn end(mut self) -> PathBuf {
         self.process.signal(Signal::SIGINT);
         wait_until("tcpdump to end", LIMIT, || self.process.has_ended());
         let log = self.process.log();
@@ -63,8 +72,29 @@ impl Capture {
             log.contains("\n0 packets dropped by kernel"),
             "tcpdump should miss nothing: {log}"
         );
-        Recording::read(self.file)
+        self.file
     }
+}
+
+/// A frame, and when it passed, since the epoch.
+#[derive(Clone, Debug)]
+pub(crate) struct Frame {
+    pub(crate) at: Duration,
+    pub(crate) octets: Vec<u8>,
+}
+
+fn read(file: &Path) -> Vec<Frame> {
+    let opened = File::open(file).expect("a capture");
+    let mut reader = PcapReader::new(opened).expect("a pcap file");
+    let mut frames = Vec::new();
+    while let Some(packet) = reader.next_packet() {
+        let packet = packet.expect("a whole packet");
+        frames.push(Frame {
+            at: packet.timestamp,
+            octets: packet.data.into_owned(),
+        });
+    }
+    frames
 }
 
 /// What a capture holds.
@@ -78,8 +108,9 @@ pub(crate) struct Recording {
 pub(crate) struct Packet {
     /// When, since the epoch.
     pub(crate) at: Duration,
-    /// The sender's MAC address.
+    /// The sender's MAC address, and the one it was sent to.
     pub(crate) mac: Mac,
+    pub(crate) to_mac: Mac,
     pub(crate) source: IpAddr,
     pub(crate) destination: IpAddr,
     pub(crate) ttl: u8,
@@ -99,6 +130,7 @@ impl Packet {
         Some(Self {
             at,
             mac: Mac(ethernet[6..12].try_into().expect("6 octets")),
+            to_mac: Mac(ethernet[..6].try_into().expect("6 octets")),
             source: datagram.source,
             destination: datagram.destination,
             ttl: datagram.ttl,
@@ -109,13 +141,11 @@ impl Packet {
 
 impl Recording {
     fn read(file: PathBuf) -> Self {
-        let opened = File::open(&file).expect("a capture");
-        let mut reader = PcapReader::new(opened).expect("a pcap file");
-        let mut packets = Vec::new();
-        while let Some(packet) = reader.next_packet() {
-            let packet = packet.expect("a whole packet");
-            packets.extend(Packet::of(packet.timestamp, &packet.data));
-        }
+        let frames = read(&file);
+        let packets = frames
+            .iter()
+            .filter_map(|frame| Packet::of(frame.at, &frame.octets))
+            .collect();
         Self { file, packets }
     }
 
@@ -174,6 +204,45 @@ impl Recording {
             .filter(|line| line.contains("CARPv2-advertise 36:") && !line.contains("bad"));
         assert_eq!(sound.count(), ours.len(), "tcpdump complains:\n{printed}");
     }
+
+    /// Checks that `tshark` takes all packets for sound VRRPv3 with these fields, checksum
+    /// included.
+    pub(crate) fn assert_decodes_as_vrrp(&self) {
+        let ours: Vec<_> = self.packets.iter().map(vrrp_fields).collect();
+        assert!(!ours.is_empty(), "nothing was captured");
+        let file = self.file.to_str().expect("a path of ours");
+        let expert = "_ws.expert or _ws.malformed or vrrp.checksum.status != 1";
+        assert_eq!(
+            run("tshark", &["-n", "-r", file, "-Y", expert]),
+            "",
+            "tshark complains"
+        );
+        let fields = [
+            "vrrp.version",
+            "vrrp.virt_rtr_id",
+            "vrrp.prio",
+            "vrrp.addr_count",
+            "vrrp.short_adver_int",
+        ];
+        let fields: Vec<_> = fields.iter().flat_map(|field| ["-e", field]).collect();
+        let decode = ["-n", "-r", file, "-Y", "vrrp", "-T", "fields"];
+        let theirs = run("tshark", &[&decode[..], &fields].concat());
+        assert_eq!(theirs.lines().collect::<Vec<_>>(), ours);
+    }
+}
+
+/// The fields of a VRRP advertisement in the order in which `tshark` is asked for them.
+fn vrrp_fields(packet: &Packet) -> String {
+    assert_eq!(packet.ttl, 255, "{packet:?}");
+    let version_and_type = packet.payload[0];
+    format!(
+        "{}\t{}\t{}\t{}\t{}",
+        version_and_type >> 4,
+        packet.payload[1],
+        packet.payload[2],
+        packet.payload[3],
+        u16::from_be_bytes([packet.payload[4] & 0x0f, packet.payload[5]])
+    )
 }
 
 /// The fields of an advertisement in the order in which `tshark` is asked for them.

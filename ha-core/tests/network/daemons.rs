@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::env;
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::{Lab, Process, wait_for, wait_until};
+use super::{Confines, Lab, Node, Process, wait_for, wait_until};
 
 /// The shared address of most tests.
 pub(crate) const SHARED: &str = "192.0.2.1";
@@ -28,6 +28,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// A virtual host of `carpd`.
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
+    pub(crate) interface: &'static str,
     pub(crate) vhid: u8,
     pub(crate) addresses: Vec<String>,
     pub(crate) passphrase: &'static str,
@@ -43,6 +44,7 @@ impl Host {
     /// One with the shared address, by the rules of FreeBSD.
     pub(crate) fn new(advskew: u8) -> Self {
         Self {
+            interface: Node::INTERFACE,
             vhid: 1,
             addresses: vec![format!("{SHARED}/{PREFIX}")],
             passphrase: PASS,
@@ -71,9 +73,9 @@ impl Host {
 
     fn table(&self) -> String {
         let mut table = format!(
-            "[[host]]\ninterface = \"eth0\"\nvhid = {}\naddresses = {:?}\nrules = {:?}\n\
+            "[[host]]\ninterface = {:?}\nvhid = {}\naddresses = {:?}\nrules = {:?}\n\
              preempt = {}\n",
-            self.vhid, self.addresses, self.rules, self.preempt
+            self.interface, self.vhid, self.addresses, self.rules, self.preempt
         );
         // VRRPv3 has neither passphrase nor advskew.
         if !self.is_vrrp() {
@@ -87,35 +89,57 @@ impl Host {
     }
 }
 
+/// How `carpd` is started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Launch<'a> {
+    /// Lines of the table of its interface.
+    pub(crate) interface: &'a str,
+    pub(crate) options: &'a [&'a str],
+    pub(crate) confines: Confines<'a>,
+}
+
+impl Default for Launch<'_> {
+    fn default() -> Self {
+        Self {
+            interface: "",
+            options: &[],
+            confines: Confines {
+                capabilities: CAPABILITIES,
+                ..Confines::default()
+            },
+        }
+    }
+}
+
 /// A running `carpd`.
 pub(crate) struct Carpd {
     process: Process,
     control: PathBuf,
     config: PathBuf,
+    /// How long the log was when it was started.
+    log_start: usize,
 }
 
 impl Carpd {
     /// Starts it on a node, with one virtual host.
     pub(crate) fn start(lab: &Lab, node: u8, host: &Host) -> Self {
-        Self::with(lab, node, core::slice::from_ref(host), "", &[])
+        Self::launch(lab, node, core::slice::from_ref(host), &Launch::default())
     }
 
-    /// Starts it with any number of virtual hosts, lines of the interface's table, and options.
-    pub(crate) fn with(
-        lab: &Lab,
-        node: u8,
-        hosts: &[Host],
-        interface: &str,
-        options: &[&str],
-    ) -> Self {
-        let config = lab.file(&format!("carpd-{node}.toml"));
-        let control = lab.file(&format!("carpd-{node}.sock"));
+    /// Starts it with any number of virtual hosts on one interface.
+    pub(crate) fn launch(lab: &Lab, node: u8, hosts: &[Host], launch: &Launch<'_>) -> Self {
+        let home = lab.file(&format!("carpd-{node}"));
+        fs::create_dir_all(&home).expect("a directory for the daemon");
+        chown(&home, launch.confines.user, launch.confines.user).expect("another owner");
+        let config = home.join("carpd.toml");
+        let control = home.join("control");
         let _ = fs::remove_file(&control);
-        let file = Self::file(&control, hosts, interface);
+        let file = Self::file(&control, hosts, launch.interface);
         fs::write(&config, file).expect("a configuration file");
+        let log_start = fs::metadata(log(lab, node)).map_or(0, |metadata| metadata.len());
         let mut arguments = vec!["--config".to_owned(), config.display().to_string()];
-        arguments.extend(options.iter().map(|&option| option.to_owned()));
-        let mut process = start(lab, node, CAPABILITIES, &arguments);
+        arguments.extend(launch.options.iter().map(|&option| option.to_owned()));
+        let mut process = start(lab, node, &launch.confines, &arguments);
         wait_until("the control socket of carpd", LIMIT, || {
             assert!(!process.has_ended(), "carpd ended:\n{}", process.log());
             UnixStream::connect(&control).is_ok()
@@ -124,13 +148,15 @@ impl Carpd {
             process,
             control,
             config,
+            log_start: usize::try_from(log_start).expect("a short log"),
         }
     }
 
     fn file(control: &Path, hosts: &[Host], interface: &str) -> String {
+        let name = hosts.first().map_or(Node::INTERFACE, |host| host.interface);
         let tables: Vec<_> = hosts.iter().map(Host::table).collect();
         format!(
-            "control = {:?}\n\n[[interface]]\nname = \"eth0\"\n{interface}\n\n{}",
+            "control = {:?}\n\n[[interface]]\nname = {name:?}\n{interface}\n\n{}",
             control.display().to_string(),
             tables.join("\n")
         )
@@ -138,9 +164,23 @@ impl Carpd {
 
     /// Changes its configuration file, and tells it.
     pub(crate) fn reload(&self, hosts: &[Host]) {
-        fs::write(&self.config, Self::file(&self.control, hosts, ""))
-            .expect("a configuration file");
+        self.reload_text(&Self::file(&self.control, hosts, ""));
+    }
+
+    /// The same with any text.
+    pub(crate) fn reload_text(&self, text: &str) {
+        fs::write(&self.config, text).expect("a configuration file");
         self.process.signal(Signal::SIGHUP);
+    }
+
+    /// What it has logged since it was started.
+    pub(crate) fn log(&self) -> String {
+        self.process.log().split_off(self.log_start)
+    }
+
+    /// The changes of state that it has logged, such as `BACKUP -> MASTER (master timed out)`.
+    pub(crate) fn changes(&self) -> Vec<String> {
+        changes(&self.log())
     }
 
     /// Its whole status.
@@ -201,20 +241,42 @@ impl Carpd {
 /// What `carpd` may do. The last is for `--realtime` alone.
 const CAPABILITIES: &[&str] = &["net_raw", "net_admin", "sys_nice"];
 
-fn start(lab: &Lab, node: u8, capabilities: &[&str], arguments: &[String]) -> Process {
-    Process::confined(
-        lab.node(node).namespace(),
-        &lab.file(&format!("carpd-{node}.log")),
-        capabilities,
-        carpd(),
-        arguments,
-    )
+/// The file in which all that run on a node write.
+fn log(lab: &Lab, node: u8) -> PathBuf {
+    lab.file(&format!("carpd-{node}.log"))
+}
+
+fn start(lab: &Lab, node: u8, confines: &Confines<'_>, arguments: &[String]) -> Process {
+    let mut program = carpd().to_owned();
+    if confines.user.is_some() {
+        // Where it was built, others may not look.
+        let copy = lab.file("carpd");
+        fs::copy(&program, &copy).expect("a copy of carpd");
+        program = copy;
+    }
+    let namespace = lab.node(node).namespace();
+    Process::confined(confines, namespace, &log(lab, node), program, arguments)
+}
+
+/// The changes of state in a log of `carpd`, each with its reason.
+pub(crate) fn changes(log: &str) -> Vec<String> {
+    let change = |line: &str| {
+        let arrow = line.find(" -> ")?;
+        let begin = line[..arrow].rfind(|c: char| !c.is_ascii_uppercase())? + 1;
+        let end = arrow + line[arrow..].find(')')?;
+        Some(line[begin..=end].to_owned())
+    };
+    log.lines().filter_map(change).collect()
 }
 
 /// Starts `carpd` with options instead of a file.
 pub(crate) fn carpd_with_options(lab: &Lab, node: u8, options: &[&str]) -> Process {
     let options: Vec<_> = options.iter().map(ToString::to_string).collect();
-    start(lab, node, &["net_raw", "net_admin"], &options)
+    let confines = Confines {
+        capabilities: &["net_raw", "net_admin"],
+        ..Confines::default()
+    };
+    start(lab, node, &confines, &options)
 }
 
 /// Starts `carpd` with one capability alone. Returns what it says before it ends.
@@ -223,7 +285,11 @@ pub(crate) fn carpd_with_only(lab: &Lab, node: u8, capability: &str) -> String {
         "-i eth0 -v 1 -p {PASS} -a {SHARED} -s {}",
         lab.node(node).ipv4()
     );
-    let mut process = start(lab, node, &[capability], &words(&options));
+    let confines = Confines {
+        capabilities: &[capability],
+        ..Confines::default()
+    };
+    let mut process = start(lab, node, &confines, &words(&options));
     wait_until("carpd to refuse to start", LIMIT, || process.has_ended());
     process.log()
 }

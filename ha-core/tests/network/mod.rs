@@ -25,7 +25,8 @@ use std::{env, process as std_process};
 
 use namespace::Namespace;
 pub(crate) use node::Node;
-pub(crate) use process::Process;
+use packet::Mac;
+pub(crate) use process::{Confines, Process};
 
 /// How often something that is awaited is looked for.
 const GLANCE: Duration = Duration::from_millis(5);
@@ -152,7 +153,8 @@ impl Lab {
         self.assert_answers(number, address);
     }
 
-    /// Waits until this host, and no other, has the address, and says so to whoever asks by ARP.
+    /// Waits until this host, and no other, has the address, and says so to whoever asks by ARP or
+    /// by a neighbour solicitation.
     pub(crate) fn await_holder(&self, number: u8, address: &str, limit: Duration) {
         wait_for(
             limit,
@@ -165,14 +167,15 @@ impl Lab {
         self.assert_answers(number, address);
     }
 
-    /// Checks that ARP requests for the address are answered from exactly one MAC address, and
-    /// that it is this host which a packet to the address reaches.
+    /// Who says that the address is his: the MAC address in each answer.
+    pub(crate) fn answers(&self, address: &str) -> Vec<Mac> {
+        let address = address.parse().expect("an address");
+        packet::resolve(self.client(), address, Duration::from_millis(200))
+    }
+
+    /// Checks that a question for the address is answered once, by this host.
     pub(crate) fn assert_answers(&self, number: u8, address: &str) {
-        let Ok(address) = address.parse() else {
-            // IPv6 has no ARP.
-            return;
-        };
-        let answers = packet::resolve(self.client(), address, Duration::from_millis(200));
+        let answers = self.answers(address);
         let node = self.node(number);
         let known = node.macs();
         assert!(

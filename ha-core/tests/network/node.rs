@@ -121,6 +121,22 @@ impl Node {
         });
     }
 
+    /// What the kernel says of its interface: `UP`, `DOWN` or `LOWERLAYERDOWN`.
+    pub(crate) fn operstate(&self) -> String {
+        let links = self.json("-j link show eth0");
+        let state = links.first().and_then(|link| link["operstate"].as_str());
+        state.expect("a state").to_owned()
+    }
+
+    /// How many frames its interface has received.
+    pub(crate) fn received(&self) -> u64 {
+        let links = self.json("-j -s link show eth0");
+        let count = links
+            .first()
+            .and_then(|link| link["stats64"]["rx"]["packets"].as_u64());
+        count.expect("a counter")
+    }
+
     /// Writes a kernel setting below `net`.
     pub(crate) fn sysctl(&self, path: &str, value: &str) {
         self.namespace

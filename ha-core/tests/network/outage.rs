@@ -4,9 +4,9 @@ use core::fmt::{self, Display, Formatter};
 use core::time::Duration;
 use std::time::Instant;
 
-use super::daemons::{Carpd, Host, Keepalived, SHARED, Ucarp};
+use super::daemons::{Carpd, Host, Keepalived, Launch, SHARED, Ucarp};
 use super::probe::Prober;
-use super::{Lab, Process, pass, wait_until};
+use super::{Lab, Node, Process, pass, wait_for, wait_until};
 
 /// For every takeover that should come.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -79,7 +79,11 @@ impl Group {
 
     fn start(self, lab: &Lab, node: u8, options: &[&str]) -> Daemon {
         let better = node == 1;
-        let carpd = |host: Host| Daemon::Carpd(Carpd::with(lab, node, &[host], "", options));
+        let launch = Launch {
+            options,
+            ..Launch::default()
+        };
+        let carpd = |host: Host| Daemon::Carpd(Carpd::launch(lab, node, &[host], &launch));
         match self {
             Self::Carp => carpd(Host::new(if better { 0 } else { 100 })),
             Self::FastCarp(best, second) => carpd(Host {
@@ -105,7 +109,7 @@ impl Group {
 pub(crate) struct Rig {
     // In the order in which they must go.
     better: Option<Daemon>,
-    _worse: Daemon,
+    worse: Daemon,
     prober: Prober,
     lab: Lab,
     group: Group,
@@ -145,7 +149,7 @@ impl Rig {
         let worse = group.start(&lab, 2, options);
         Self {
             better: Some(better),
-            _worse: worse,
+            worse,
             prober,
             lab,
             group,
@@ -187,27 +191,48 @@ impl Rig {
         }
     }
 
-    /// Lets nothing happen for a while, and returns what happened nevertheless: addresses added
-    /// to the worse host, removed from the better one, and the longest time without an answer.
-    pub(crate) fn rest(&mut self, time: Duration) -> (usize, Duration) {
+    /// Lets nothing happen for a while, and returns what happened nevertheless.
+    pub(crate) fn rest(&mut self, time: Duration) -> Rest {
         self.settle();
-        let monitors = [1, 2].map(|node| {
-            let log = self.lab.file(&format!("monitor-{node}.log"));
-            let words = ["-o", "-4", "monitor", "address"].map(ToOwned::to_owned);
-            Process::start(self.lab.node(node).namespace(), &log, "ip", &words)
-        });
+        let monitors = [1, 2].map(|node| Monitor::start(&self.lab, node));
+        let told_before = self.told();
         let since = Instant::now();
         pass(time);
-        let [better, worse] = monitors.map(|monitor| {
-            let log = monitor.log();
-            let lines = log.lines().filter(|line| line.contains(SHARED));
-            let (removed, added): (Vec<_>, Vec<_>) =
-                lines.partition(|line| line.contains("Deleted"));
-            (added.len(), removed.len())
-        });
-        // That the better host gets its address again and again is how it keeps it.
-        let changes = better.1 + worse.0 + worse.1;
-        (changes, self.prober.longest(since).length)
+        let longest = self.prober.longest(since).length;
+        let told = self.told();
+        let [better, worse] = monitors.map(Monitor::stop);
+        // That the better host gets its address again and again is how it keeps it. It is also
+        // how the monitor shows that it would have seen more.
+        let is_ours = matches!(self.worse, Daemon::Carpd(_));
+        assert!(
+            !is_ours || better.added as u64 >= 2 * time.as_secs(),
+            "the address was refreshed {} times in {time:?}",
+            better.added
+        );
+        Rest {
+            moves: better.removed + worse.added + worse.removed,
+            told: told - told_before,
+            longest,
+        }
+    }
+
+    /// How many changes of state our daemons have told, which must be in their roles.
+    fn told(&self) -> usize {
+        let daemons = [
+            (self.better.as_ref(), "MASTER"),
+            (Some(&self.worse), "BACKUP"),
+        ];
+        let mut told = 0;
+        for (daemon, role) in daemons {
+            if let Some(Daemon::Carpd(carpd)) = daemon {
+                // Whoever has lost its role has told so, or is about to.
+                carpd.await_state(role, LIMIT);
+                let changes = carpd.changes();
+                assert!(!changes.is_empty(), "{role} is told of in the log");
+                told += changes.len();
+            }
+        }
+        told
     }
 
     /// Waits until the better host is the only one with the address, and then for any part of an
@@ -220,6 +245,78 @@ impl Rig {
         self.cycle += 1;
         let part = (f64::from(self.cycle) * 0.618_033_988_749_895).fract();
         pass(self.group.interval() * 2 + self.group.interval().mul_f64(part));
+    }
+}
+
+/// What happened while nothing should.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rest {
+    /// How often the worse host got or lost the address, or the better one lost it.
+    pub(crate) moves: usize,
+    /// How many changes of state our daemons told.
+    pub(crate) told: usize,
+    /// The longest time without an answer.
+    pub(crate) longest: Duration,
+}
+
+impl Rest {
+    /// How often something changed, whoever noticed.
+    pub(crate) fn changes(&self) -> usize {
+        self.moves.max(self.told)
+    }
+}
+
+/// An eye on the addresses of a host. It is shown something at the beginning and at the end, so
+/// that one that is closed is no proof of anything.
+struct Monitor<'l> {
+    node: &'l Node,
+    process: Process,
+}
+
+/// How often the shared address came to a host, and how often it went.
+struct Seen {
+    added: usize,
+    removed: usize,
+}
+
+impl<'l> Monitor<'l> {
+    fn start(lab: &'l Lab, number: u8) -> Self {
+        let node = lab.node(number);
+        let log = lab.unique("monitor");
+        let words = ["-o", "-4", "monitor", "address"].map(ToOwned::to_owned);
+        let monitor = Self {
+            node,
+            process: Process::start(node.namespace(), &log, "ip", &words),
+        };
+        monitor.show("198.51.100.1");
+        monitor
+    }
+
+    /// Adds and removes an address until that is seen.
+    fn show(&self, address: &str) {
+        wait_for(
+            LIMIT,
+            || format!("{} to see {address}", self.process),
+            || {
+                for verb in ["add", "del"] {
+                    let words = format!("addr {verb} {address}/32 dev lo");
+                    self.node.namespace().ip(&words);
+                }
+                pass(Duration::from_millis(20));
+                self.process.log().contains(address)
+            },
+        );
+    }
+
+    fn stop(self) -> Seen {
+        self.show("198.51.100.2");
+        let log = self.process.log();
+        let lines = log.lines().filter(|line| line.contains(SHARED));
+        let (removed, added): (Vec<_>, Vec<_>) = lines.partition(|line| line.contains("Deleted"));
+        Seen {
+            added: added.len(),
+            removed: removed.len(),
+        }
     }
 }
 

@@ -1,16 +1,19 @@
-//! Frames as they are on the wire: ARP questions, and floods of rubbish.
+//! Frames as they are on the wire: questions for a neighbour, and floods of rubbish.
 
 use core::fmt::{self, Debug, Display, Formatter};
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 use core::time::Duration;
+use std::io::IoSlice;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::thread;
 use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send, socket,
+    AddressFamily, MsgFlags, MultiHeaders, SockFlag, SockProtocol, SockType, bind, recv, send,
+    sendmmsg, socket,
 };
 
 use super::node::Node;
@@ -21,8 +24,10 @@ pub(crate) struct Mac(pub(crate) [u8; 6]);
 
 impl Mac {
     pub(crate) const BROADCAST: Self = Self([0xff; 6]);
-    /// Where advertisements over IPv4 go (CARP §1.3).
+    /// Where advertisements over IPv4 go (CARP §1.3),
     pub(crate) const GROUP: Self = Self([0x01, 0, 0x5e, 0, 0, 0x12]);
+    /// and those over IPv6.
+    pub(crate) const GROUP_V6: Self = Self([0x33, 0x33, 0, 0, 0, 0x12]);
 }
 
 impl Display for Mac {
@@ -99,11 +104,15 @@ impl Wire {
     }
 }
 
-/// Asks by ARP for `address` and returns the MAC addresses in the answers that arrive within
-/// `time`, one for each answer.
-pub(crate) fn resolve(from: &Node, address: Ipv4Addr, time: Duration) -> Vec<Mac> {
+/// Asks who has `address`, by ARP or by a neighbour solicitation, and returns the MAC addresses in
+/// the answers that arrive within `time`, one for each answer.
+pub(crate) fn resolve(from: &Node, address: IpAddr, time: Duration) -> Vec<Mac> {
     let wire = Wire::open(from);
-    assert!(wire.send(&arp_request(from, address)), "an idle interface");
+    let question = match address {
+        IpAddr::V4(address) => arp_request(from, address),
+        IpAddr::V6(address) => neighbour_solicitation(from, address),
+    };
+    assert!(wire.send(&question), "an idle interface");
     let start = Instant::now();
     let mut answers = Vec::new();
     let mut buffer = [0; 128];
@@ -113,15 +122,10 @@ pub(crate) fn resolve(from: &Node, address: Ipv4Addr, time: Duration) -> Vec<Mac
             continue;
         };
         let frame = &buffer[..length.min(buffer.len())];
-        // ARP, operation 2, from the address asked for, to us.
-        let is_answer = frame.len() >= 42
-            && frame[12..14] == [0x08, 0x06]
-            && frame[20..22] == [0, 2]
-            && frame[28..32] == address.octets()
-            && frame[32..38] == from.mac().0;
-        if is_answer {
-            answers.push(Mac(frame[22..28].try_into().expect("6 octets")));
-        }
+        answers.extend(match address {
+            IpAddr::V4(address) => arp_answer(from, address, frame),
+            IpAddr::V6(address) => neighbour_advertisement(from, address, frame),
+        });
     }
     answers
 }
@@ -136,6 +140,74 @@ fn arp_request(from: &Node, address: Ipv4Addr) -> Vec<u8> {
     frame
 }
 
+/// The MAC address in an answer to our ARP request.
+fn arp_answer(to: &Node, address: Ipv4Addr, frame: &[u8]) -> Option<Mac> {
+    // ARP, operation 2, from the address asked for, to us.
+    let is_answer = frame.len() >= 42
+        && frame[12..14] == [0x08, 0x06]
+        && frame[20..22] == [0, 2]
+        && frame[28..32] == address.octets()
+        && frame[32..38] == to.mac().0;
+    is_answer.then(|| Mac(frame[22..28].try_into().expect("6 octets")))
+}
+
+/// RFC 4861 §4.3: to the group that all who have an address with such an end belong to.
+fn neighbour_solicitation(from: &Node, address: Ipv6Addr) -> Vec<u8> {
+    const LENGTH: u8 = 32;
+    let [.., a, b, c] = address.octets();
+    let group = Ipv6Addr::new(
+        0xff02,
+        0,
+        0,
+        0,
+        0,
+        1,
+        u16::from_be_bytes([0xff, a]),
+        u16::from_be_bytes([b, c]),
+    );
+    let mut message = vec![135, 0, 0, 0, 0, 0, 0, 0];
+    message.extend(address.octets());
+    message.extend([1, 1]);
+    message.extend(from.mac().0);
+    let mut summed = Vec::from(from.ipv6().octets());
+    summed.extend(group.octets());
+    summed.extend([0, 0, 0, LENGTH, 0, 0, 0, 58]);
+    summed.extend(&message);
+    message[2..4].copy_from_slice(&checksum(&summed).to_be_bytes());
+
+    let mut frame = ethernet(Mac([0x33, 0x33, 0xff, a, b, c]), from.mac(), 0x86dd);
+    frame.extend([0x60, 0, 0, 0, 0, LENGTH, 58, 255]);
+    frame.extend(from.ipv6().octets());
+    frame.extend(group.octets());
+    frame.extend(message);
+    frame
+}
+
+/// The MAC address in an answer to our neighbour solicitation.
+fn neighbour_advertisement(to: &Node, address: Ipv6Addr, frame: &[u8]) -> Option<Mac> {
+    // ICMPv6, to us, a neighbour advertisement that was asked for, of this address, with the
+    // option that names its MAC address.
+    let is_answer = frame.len() >= 86
+        && frame[12..14] == [0x86, 0xdd]
+        && frame[20] == 58
+        && frame[38..54] == to.ipv6().octets()
+        && frame[54] == 136
+        && frame[58] & 0x40 != 0
+        && frame[62..78] == address.octets()
+        && frame[78..80] == [2, 1];
+    is_answer.then(|| Mac(frame[80..86].try_into().expect("6 octets")))
+}
+
+/// The checksum of the Internet (RFC 1071) over an even number of octets.
+fn checksum(octets: &[u8]) -> u16 {
+    let words = octets.chunks_exact(2);
+    let sum: u32 = words
+        .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])))
+        .sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    !u16::try_from((folded & 0xffff) + (folded >> 16)).expect("16 bits")
+}
+
 /// An Ethernet header, to which a payload can be added.
 pub(crate) fn ethernet(to: Mac, from: Mac, ether_type: u16) -> Vec<u8> {
     let mut frame = Vec::with_capacity(128);
@@ -145,24 +217,50 @@ pub(crate) fn ethernet(to: Mac, from: Mac, ether_type: u16) -> Vec<u8> {
     frame
 }
 
-/// Sends `frames` in turn at `rate` per second for `time`. Returns how many got out.
-pub(crate) fn flood(from: &Node, frames: &[Vec<u8>], rate: u32, time: Duration) -> u32 {
+/// Sends `frames` in turn from two threads, at `rate` per second altogether, for `time`. Returns
+/// how many got out.
+pub(crate) fn flood(from: &Node, frames: &[Vec<u8>], rate: u32, time: Duration) -> u64 {
+    thread::scope(|scope| {
+        let sender = || scope.spawn(|| flood_alone(from, frames, rate / 2, time));
+        let senders = [sender(), sender()];
+        senders
+            .into_iter()
+            .map(|sender| sender.join().expect("a sender"))
+            .sum()
+    })
+}
+
+fn flood_alone(from: &Node, frames: &[Vec<u8>], rate: u32, time: Duration) -> u64 {
+    /// How many frames go into one call of the kernel at least.
+    const BATCH: usize = 64;
     let wire = Wire::deaf(from);
+    let batch: Vec<_> = core::iter::repeat_n(frames, BATCH.div_ceil(frames.len()))
+        .flatten()
+        .map(|frame| [IoSlice::new(frame)])
+        .collect();
+    let nowhere = vec![None; batch.len()];
+    let mut headers = MultiHeaders::<()>::preallocate(batch.len(), None);
     let start = Instant::now();
-    let mut sent = 0;
-    let mut frames = frames.iter().cycle();
+    let (mut sent, mut next) = (0, 0);
     loop {
         let elapsed = start.elapsed();
         if elapsed >= time {
             return sent;
         }
-        let due = elapsed.as_micros() * u128::from(rate) / 1_000_000;
-        while u128::from(sent) < due {
-            if !wire.send(frames.next().expect("a frame")) {
-                break;
-            }
-            sent += 1;
+        if u128::from(sent) > elapsed.as_micros() * u128::from(rate) / 1_000_000 {
+            super::pass(Duration::from_micros(100));
+            continue;
         }
-        super::pass(Duration::from_micros(100));
+        let (fd, flags) = (wire.0.as_raw_fd(), MsgFlags::empty());
+        match sendmmsg(fd, &mut headers, &batch[next..], &nowhere, [], flags) {
+            Ok(results) => {
+                let count = results.count();
+                sent += u64::try_from(count).expect("a small number");
+                next = (next + count) % batch.len();
+            }
+            // The queue of the interface is full.
+            Err(Errno::ENOBUFS | Errno::EAGAIN) => {}
+            Err(error) => panic!("cannot send a batch of frames: {error}"),
+        }
     }
 }

@@ -33,20 +33,36 @@ pub(crate) struct Usage {
     pub(crate) resident_kib: u64,
 }
 
-impl Process {
-    /// Starts `program` with these capabilities and no others, even as root: words such as
-    /// `net_raw`.
-    pub(crate) fn confined(
-        namespace: &Namespace,
-        log: &Path,
-        capabilities: &[&str],
-        program: impl AsRef<Path>,
-        arguments: &[String],
-    ) -> Self {
-        let bounds = format!("--bounding-set=-all,+{}", capabilities.join(",+"));
-        Self::under(&[&bounds], namespace, log, program.as_ref(), arguments)
-    }
+/// What a program may do, and what it finds in its environment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Confines<'a> {
+    /// All capabilities that it can ever have: words such as `net_raw`.
+    pub(crate) capabilities: &'a [&'a str],
+    /// The user as whom it runs, with those capabilities from the start; root without one.
+    pub(crate) user: Option<u32>,
+    pub(crate) environment: &'a [(&'a str, &'a str)],
+}
 
+impl Confines<'_> {
+    /// The options of `setpriv` for it.
+    fn words(&self) -> Vec<String> {
+        let set = format!("-all,+{}", self.capabilities.join(",+"));
+        let mut words = vec![format!("--bounding-set={set}")];
+        if let Some(user) = self.user {
+            words.extend([
+                format!("--reuid={user}"),
+                format!("--regid={user}"),
+                "--clear-groups".to_owned(),
+                format!("--inh-caps={set}"),
+                format!("--ambient-caps={set}"),
+                "--no-new-privs".to_owned(),
+            ]);
+        }
+        words
+    }
+}
+
+impl Process {
     /// Starts `program` with all that root may.
     pub(crate) fn start(
         namespace: &Namespace,
@@ -54,11 +70,32 @@ impl Process {
         program: impl AsRef<Path>,
         arguments: &[String],
     ) -> Self {
-        Self::under(&[], namespace, log, program.as_ref(), arguments)
+        Self::under(&[], &[], namespace, log, program.as_ref(), arguments)
+    }
+
+    /// Starts `program` with what these confines leave it.
+    pub(crate) fn confined(
+        confines: &Confines<'_>,
+        namespace: &Namespace,
+        log: &Path,
+        program: impl AsRef<Path>,
+        arguments: &[String],
+    ) -> Self {
+        let environment = confines.environment;
+        let program = program.as_ref();
+        Self::under(
+            &confines.words(),
+            environment,
+            namespace,
+            log,
+            program,
+            arguments,
+        )
     }
 
     fn under(
-        bounds: &[&str],
+        bounds: &[String],
+        environment: &[(&str, &str)],
         namespace: &Namespace,
         log: &Path,
         program: &Path,
@@ -76,6 +113,7 @@ impl Process {
             .args(bounds)
             .arg(program)
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("a second handle"))
             .stderr(output)
@@ -152,7 +190,8 @@ impl Process {
         }
     }
 
-    fn proc(&self, file: &str) -> String {
+    /// A file about the process below `/proc`.
+    pub(crate) fn proc(&self, file: &str) -> String {
         fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).expect("a living process")
     }
 
