@@ -26,13 +26,14 @@ pub struct ControlAnswer<T> {
     pub fault: Option<ControlFault>,
 }
 
-/// The answer to [`ControlRequest::SetRole`]: the roles *before* the change.
+/// The answer to [`ControlRequest::SetRole`](super::ControlRequest::SetRole): the roles *before* the
+/// change.
 pub type RoleAnswer = ControlAnswer<Role>;
-/// The answer to [`ControlRequest::Status`].
+/// The answer to [`ControlRequest::Status`](super::ControlRequest::Status).
 pub type StatusAnswer = ControlAnswer<ResourceStatus>;
 
 impl ControlAnswer<Role> {
-    /// Reads the answer to [`ControlRequest::SetRole`].
+    /// Reads the answer to [`ControlRequest::SetRole`](super::ControlRequest::SetRole).
     ///
     /// # Errors
     ///
@@ -51,7 +52,7 @@ impl ControlAnswer<Role> {
 }
 
 impl ControlAnswer<ResourceStatus> {
-    /// Reads the answer to [`ControlRequest::Status`].
+    /// Reads the answer to [`ControlRequest::Status`](super::ControlRequest::Status).
     ///
     /// # Errors
     ///
