@@ -210,7 +210,7 @@ fn the_log_gives_the_reason_of_each_change_of_state() {
     inside.ip("link set eth0 down");
     tells("MASTER -> INIT (hardware interface down)");
     inside.ip("link set eth0 up");
-    tells("INIT -> BACKUP (hardware interface up)");
+    tells("INIT -> BACKUP (initialization complete)");
 
     // What caused a change is named, too, in fields that a program can read.
     let lines: Vec<Value> = carpd
