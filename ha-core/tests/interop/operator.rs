@@ -220,8 +220,7 @@ fn the_log_gives_the_reason_of_each_change_of_state() {
         .collect();
     let changes: Vec<_> = lines
         .iter()
-        .map(|line| &line["fields"])
-        .filter(|fields| fields["reason"].is_string() && fields["to"].is_string())
+        .filter(|line| line["reason"].is_string() && line["to"].is_string())
         .collect();
     assert_eq!(changes.len(), told);
     let yielding = changes[2];
