@@ -290,6 +290,8 @@ impl Node {
                 let mut config = Config::new(vhid());
                 config.settings.advskew = AdvSkew::new(plan.advskew).unwrap();
                 config.counter = increasing_from_clock();
+                // So that a lost carrier shows at once.
+                config.improvements.ride_out_link_flaps = false;
                 let effects = nic.effects(vhid(), plan.addresses).await.unwrap();
                 let mut driver = Driver::new(Limits::default());
                 let segment = driver.add_segment(transport);
