@@ -533,8 +533,9 @@ fn link_and_administration_are_told_to_the_driver() {
     let since = Instant::now();
     until("it steps down", || node.state() == State::Init);
     until("no address", || lab.has_none(Side::A));
+    // Far from any interval, while other tests keep the machine busy.
     let took = since.elapsed();
-    assert!(took <= Duration::from_millis(100), "{took:?}");
+    assert!(took <= Duration::from_millis(500), "{took:?}");
     assert_eq!(node.nic().state(), Interface::NoCarrier);
     lab.ip(Side::B, "link set eth0 up");
     event(&mut node.events, is(Interface::Up));

@@ -179,9 +179,9 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
 pub(crate) struct Capture(Socket);
 
 impl Capture {
-    /// The next frame that passes `filter`, if there is one within two seconds.
+    /// The next frame that passes `filter`, if there is one in time.
     pub(crate) fn next(&self, filter: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
-        let deadline = Instant::now() + Duration::from_secs(2);
+        let deadline = Instant::now() + PATIENCE;
         let mut buffer = [0; 2048];
         while Instant::now() < deadline {
             if let Ok(len) = (&self.0).read(&mut buffer) {
