@@ -92,16 +92,16 @@ fn main() -> ExitCode {
 }
 
 /// Prints how often roles change that should not. Returns whether it is never where that is
-/// promised: at rest, and with real-time priority on busy processors.
+/// promised: with the priority that `carpd` takes by itself.
 fn stability(group: Group, rest: Duration) -> bool {
     let mut met = true;
-    for options in [&[][..], &["--realtime", "10"]] {
+    for options in [&[][..], &["--realtime", "0"]] {
         let mut rig = Rig::new(Lab::new(2), group, options);
         let at_rest = rig.rest(rest);
         let busy = Busy::start();
         let under_load = rig.rest(rest);
         drop(busy);
-        met &= at_rest.changes() == 0 && (under_load.changes() == 0 || options.is_empty());
+        met &= !options.is_empty() || (at_rest.changes() == 0 && under_load.changes() == 0);
         println!(
             "{:<26} {:<14} at rest {}, {:.1?}; six busy loops {}, {:.1?}",
             group.to_string(),

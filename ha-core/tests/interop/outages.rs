@@ -73,14 +73,13 @@ fn nothing_changes_in_a_minute_at_rest_with_intervals_of_100_ms() {
 #[test]
 #[ignore = "needs root and network namespaces"]
 fn nothing_changes_on_busy_processors() {
-    const REALTIME: &[&str] = &["--realtime", "10"];
-    for (group, options) in [
-        (Group::Carp, &[][..]),
-        (Group::FastCarp(25, 26), REALTIME),
-        (Group::FastCarp(1, 2), REALTIME),
-        (Group::Vrrp(1), REALTIME),
+    for group in [
+        Group::Carp,
+        Group::FastCarp(25, 26),
+        Group::FastCarp(1, 2),
+        Group::Vrrp(1),
     ] {
-        let rig = Rig::new(Lab::alone(2), group, options);
+        let rig = Rig::new(Lab::alone(2), group, &[]);
         let _busy = Busy::start();
         rest(rig, group, SECONDS * 10);
     }

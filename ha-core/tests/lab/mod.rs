@@ -181,7 +181,12 @@ pub(crate) struct Capture(Socket);
 impl Capture {
     /// The next frame that passes `filter`, if there is one in time.
     pub(crate) fn next(&self, filter: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
-        let deadline = Instant::now() + PATIENCE;
+        self.within(PATIENCE, filter)
+    }
+
+    /// The same in this time.
+    pub(crate) fn within(&self, time: Duration, filter: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+        let deadline = Instant::now() + time;
         let mut buffer = [0; 2048];
         while Instant::now() < deadline {
             if let Ok(len) = (&self.0).read(&mut buffer) {
