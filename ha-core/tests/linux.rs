@@ -533,8 +533,9 @@ fn link_and_administration_are_told_to_the_driver() {
     let since = Instant::now();
     until("it steps down", || node.state() == State::Init);
     until("no address", || lab.has_none(Side::A));
+    // Far from any interval, while other tests keep the machine busy.
     let took = since.elapsed();
-    assert!(took <= Duration::from_millis(100), "{took:?}");
+    assert!(took <= Duration::from_millis(500), "{took:?}");
     assert_eq!(node.nic().state(), Interface::NoCarrier);
     lab.ip(Side::B, "link set eth0 up");
     event(&mut node.events, is(Interface::Up));
@@ -889,7 +890,8 @@ fn what_another_host_took_over_does_not_come_back() {
     let capture = lab.capture(Side::B);
     drop(hang);
     until("A is backup", || a.state() == State::Backup);
-    let claim = capture.next(|frame| frame[12..14] == [8, 6]);
+    // For longer than it takes to announce an address again.
+    let claim = capture.within(Duration::from_secs(2), |frame| frame[12..14] == [8, 6]);
     assert_eq!(claim, None);
     assert!(lab.has_none(Side::A));
     a.stop().unwrap();

@@ -210,7 +210,7 @@ fn the_log_gives_the_reason_of_each_change_of_state() {
     inside.ip("link set eth0 down");
     tells("MASTER -> INIT (hardware interface down)");
     inside.ip("link set eth0 up");
-    tells("INIT -> BACKUP (hardware interface up)");
+    tells("INIT -> BACKUP (initialization complete)");
 
     // What caused a change is named, too, in fields that a program can read.
     let lines: Vec<Value> = carpd
@@ -220,8 +220,7 @@ fn the_log_gives_the_reason_of_each_change_of_state() {
         .collect();
     let changes: Vec<_> = lines
         .iter()
-        .map(|line| &line["fields"])
-        .filter(|fields| fields["reason"].is_string() && fields["to"].is_string())
+        .filter(|line| line["reason"].is_string() && line["to"].is_string())
         .collect();
     assert_eq!(changes.len(), told);
     let yielding = changes[2];

@@ -179,9 +179,14 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
 pub(crate) struct Capture(Socket);
 
 impl Capture {
-    /// The next frame that passes `filter`, if there is one within two seconds.
+    /// The next frame that passes `filter`, if there is one in time.
     pub(crate) fn next(&self, filter: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
-        let deadline = Instant::now() + Duration::from_secs(2);
+        self.within(PATIENCE, filter)
+    }
+
+    /// The same in this time.
+    pub(crate) fn within(&self, time: Duration, filter: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+        let deadline = Instant::now() + time;
         let mut buffer = [0; 2048];
         while Instant::now() < deadline {
             if let Ok(len) = (&self.0).read(&mut buffer) {
@@ -290,6 +295,8 @@ impl Node {
                 let mut config = Config::new(vhid());
                 config.settings.advskew = AdvSkew::new(plan.advskew).unwrap();
                 config.counter = increasing_from_clock();
+                // So that a lost carrier shows at once.
+                config.improvements.ride_out_link_flaps = false;
                 let effects = nic.effects(vhid(), plan.addresses).await.unwrap();
                 let mut driver = Driver::new(Limits::default());
                 let segment = driver.add_segment(transport);

@@ -76,6 +76,13 @@ impl Lab {
         // a spanning tree.
         switch.ip("link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0");
         switch.ip("link set br0 up");
+        // Nor does it look into the packets, and drop those that are damaged, as a kernel with
+        // `br_netfilter` would.
+        switch.enter(|| {
+            for family in ["iptables", "ip6tables"] {
+                let _ = fs::write(format!("/proc/sys/net/bridge/bridge-nf-call-{family}"), "0");
+            }
+        });
         Self {
             nodes: (1..=nodes)
                 .map(|number| Node::new(&switch, number))

@@ -172,13 +172,13 @@ impl Drop for Prober {
 }
 
 /// Gives this thread precedence, so that what is measured are the daemons and not itself.
-fn hurry() {
+pub(crate) fn hurry() {
     let status = Command::new("chrt")
         .args(["--fifo", "--pid", "1", &gettid().to_string()])
         .status();
     assert!(
         status.is_ok_and(|status| status.success()),
-        "a client in a hurry"
+        "a thread in a hurry"
     );
 }
 
