@@ -3,7 +3,7 @@
 #![cfg(unix)]
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
+    clippy::panic,
     clippy::disallowed_methods,
     reason = "helpers of tests, which wait for real programs"
 )]
@@ -206,8 +206,8 @@ fn nbdcopy_copies_there_and_back() {
             assert!(fs::read(&back).unwrap() == fs::read(&source).unwrap());
             fs::remove_file(&back).unwrap();
         }
-        // Several at once were under way, on several connections.
-        assert!(server.counters().accepted >= 10);
+        // On several connections at a time; how many, the number of processors decides, too.
+        assert!(server.counters().accepted > 4);
     });
 }
 

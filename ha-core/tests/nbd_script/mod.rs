@@ -195,7 +195,7 @@ pub(crate) fn answer(requests: &[Next], structured: bool, mut choice: impl FnMut
                 }
                 Command::Status { length, .. } => {
                     expected += 32;
-                    replies.status(request.cookie, &[(length, choice() % 2 == 0)]);
+                    replies.status(request.cookie, &[(length, choice() & 1 == 0)]);
                 }
                 _ => {
                     expected += 16;
