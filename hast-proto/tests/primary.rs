@@ -80,7 +80,6 @@ struct Node {
     sent: Vec<Request>,
     words: Vec<String>,
     connect: Option<SessionId>,
-    header: Option<Version>,
     session: Option<SessionId>,
     identity: Option<Identity>,
     events: Vec<Event>,
@@ -101,7 +100,6 @@ impl Node {
             sent: Vec::new(),
             words: Vec::new(),
             connect: None,
-            header: None,
             session: None,
             identity: None,
             events: Vec::new(),
@@ -164,9 +162,7 @@ impl Node {
                     self.words.push(word(&operation));
                     self.disk.push((id, operation));
                 }
-                Output::Connect(id, header) => {
-                    (self.connect, self.header) = (Some(id), Some(header));
-                }
+                Output::Connect(id, _) => self.connect = Some(id),
                 Output::Identity(_, identity) => self.identity = Some(identity),
                 Output::Send(_, request) => {
                     self.words.push(format!("> {}", request_word(&request)));

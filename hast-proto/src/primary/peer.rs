@@ -268,9 +268,6 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             self.config.reconnect
         };
         self.event(Event::ConnectFailed(failure));
-        // HAST §1.3: a peer that speaks version 1 by now reads no other header, and every peer
-        // reads this one.
-        self.peer.header = Version::V1;
         self.wait(now, delay);
     }
 
