@@ -49,7 +49,7 @@ type Result<T> = core::result::Result<T, Box<dyn Error>>;
 /// The hosts, and how good each is: the lower the advskew, the better.
 const HOSTS: [(&str, u8); 2] = [("ada", 0), ("bob", 50)];
 /// How much they can store, in records of a sector.
-const DISK: u64 = 16 << 20;
+const DISK: u64 = 4 << 20;
 const RECORD: u32 = 512;
 /// What the service can be told.
 const STORE: u8 = b's';
