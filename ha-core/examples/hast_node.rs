@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ha_core::hast_proto::{KeepDirty, ResourceName, Role};
+use ha_core::hast_proto::{KeepDirty, RequestSize, ResourceName, Role};
 use ha_core::io::block::{BlockDevice, DiskFile, DiskOptions, FileDevice};
 use ha_core::io::hast::{
     Create, Existing, FileBacking, Node, NodeLimits, Resource, Settings, Side, provider,
@@ -50,7 +50,7 @@ async fn main() -> Result<(), Failure> {
             Some(("checksum", value)) => settings.checksum = value.parse()?,
             Some(("compression", value)) => settings.compression = value.parse()?,
             Some(("request", value)) => {
-                let size = ha_core::hast_proto::RequestSize::new(value.parse()?)?;
+                let size = RequestSize::new(value.parse()?)?;
                 settings.primary.request_size = size;
             }
             Some(("nbd", path)) => socket = Some(path),

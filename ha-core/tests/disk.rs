@@ -1,13 +1,17 @@
 //! Files as block devices.
 
 #![cfg(unix)]
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "helpers of tests"
+)]
 
+use core::sync::atomic::{AtomicU32, Ordering};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use ha_core::io::block::{BlockDevice, DiskFile, DiskOptions, Extent, FileDevice, Room};
@@ -151,7 +155,7 @@ async fn room_is_given_back_and_told_of() {
         }
         if cfg!(target_os = "linux") {
             assert!(scratch.stored() <= full - (2 << 20));
-            let mib = |count| count << 20;
+            let mib = |count: u64| count << 20;
             let (data, hole) = (
                 |count| Extent::data(mib(count)),
                 |count| Extent::hole(mib(count)),

@@ -14,11 +14,11 @@ mod devices;
 mod nbd_client;
 
 use core::future::Future;
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use devices::FaultyDevice;
 use ha_core::io::block::{BlockDevice, MemoryDevice};
@@ -433,7 +433,7 @@ async fn a_client_that_stands_still_is_disconnected() {
     assert!(matches!(ended, Err(ConnectionError::Stalled { .. })));
     // With replies that it does not read.
     let (mut client, serving) = choose(&server).await;
-    client.send(&request(0, READ, 1, 0, 1 << 20)).await;
+    client.send(&request(DF, READ, 1, 0, 1 << 20)).await;
     let ended = serving.await.unwrap();
     assert!(matches!(ended, Err(ConnectionError::Stalled { .. })));
 }

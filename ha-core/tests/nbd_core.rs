@@ -75,7 +75,9 @@ fn options_are_answered() {
     let structured = &[option(STRUCTURED_REPLY, &[])][..];
     let allocation = contexts("small", &["base:allocation"]);
     let long = vec![b'x'; 20_000];
-    let table: &[(&[Vec<u8>], u32, &[u8], &[u32])] = &[
+    /// Options before it, the option, its data, the types of the answers.
+    type Row<'a> = (&'a [Vec<u8>], u32, &'a [u8], &'a [u32]);
+    let table: &[Row<'_>] = &[
         (none, ABORT, b"", &[ACK]),
         (none, LIST, b"", &[2, 2, ACK]),
         (none, LIST, b"x", &[ERR_INVALID]),

@@ -2,9 +2,9 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+use core::sync::atomic::{AtomicU64, Ordering};
 use std::io;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use ha_core::io::async_trait;
@@ -12,20 +12,20 @@ use ha_core::io::block::{BlockDevice, Extent, Geometry, MemoryDevice, Room};
 use tokio::sync::Semaphore;
 
 /// A device in memory that fails, and waits, as a test wants it.
-pub struct FaultyDevice {
-    pub memory: MemoryDevice,
+pub(crate) struct FaultyDevice {
+    pub(crate) memory: MemoryDevice,
     /// The error of every request from now on.
     fault: Mutex<Option<io::ErrorKind>>,
     /// Requests that may be done; others wait.
-    pub permits: Semaphore,
-    pub flushes: AtomicU64,
+    pub(crate) permits: Semaphore,
+    pub(crate) flushes: AtomicU64,
     /// Requests under way now, and the most there were.
-    pub under_way: AtomicU64,
-    pub most: AtomicU64,
+    pub(crate) under_way: AtomicU64,
+    pub(crate) most: AtomicU64,
 }
 
 impl FaultyDevice {
-    pub fn new(size: u64) -> Self {
+    pub(crate) fn new(size: u64) -> Self {
         Self {
             memory: MemoryDevice::new(size),
             fault: Mutex::default(),
@@ -37,12 +37,12 @@ impl FaultyDevice {
     }
 
     /// Has all requests fail from now on, or none.
-    pub fn fail(&self, fault: Option<io::ErrorKind>) {
+    pub(crate) fn fail(&self, fault: Option<io::ErrorKind>) {
         *self.fault.lock().unwrap() = fault;
     }
 
     /// Has requests wait from now on until there are [`permits`](Self::permits) again.
-    pub fn hold(&self) {
+    pub(crate) fn hold(&self) {
         self.permits.forget_permits(Semaphore::MAX_PERMITS);
     }
 

@@ -5,40 +5,40 @@
 use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-pub const EXPORT_NAME: u32 = 1;
-pub const ABORT: u32 = 2;
-pub const LIST: u32 = 3;
-pub const STARTTLS: u32 = 5;
-pub const INFO: u32 = 6;
-pub const GO: u32 = 7;
-pub const STRUCTURED_REPLY: u32 = 8;
-pub const LIST_META_CONTEXT: u32 = 9;
-pub const SET_META_CONTEXT: u32 = 10;
-pub const EXTENDED_HEADERS: u32 = 11;
+pub(crate) const EXPORT_NAME: u32 = 1;
+pub(crate) const ABORT: u32 = 2;
+pub(crate) const LIST: u32 = 3;
+pub(crate) const STARTTLS: u32 = 5;
+pub(crate) const INFO: u32 = 6;
+pub(crate) const GO: u32 = 7;
+pub(crate) const STRUCTURED_REPLY: u32 = 8;
+pub(crate) const LIST_META_CONTEXT: u32 = 9;
+pub(crate) const SET_META_CONTEXT: u32 = 10;
+pub(crate) const EXTENDED_HEADERS: u32 = 11;
 
-pub const ACK: u32 = 1;
-pub const ERR_UNSUP: u32 = (1 << 31) + 1;
-pub const ERR_INVALID: u32 = (1 << 31) + 3;
-pub const ERR_UNKNOWN: u32 = (1 << 31) + 6;
-pub const ERR_TOO_BIG: u32 = (1 << 31) + 9;
+pub(crate) const ACK: u32 = 1;
+pub(crate) const ERR_UNSUP: u32 = (1 << 31) + 1;
+pub(crate) const ERR_INVALID: u32 = (1 << 31) + 3;
+pub(crate) const ERR_UNKNOWN: u32 = (1 << 31) + 6;
+pub(crate) const ERR_TOO_BIG: u32 = (1 << 31) + 9;
 
-pub const READ: u16 = 0;
-pub const WRITE: u16 = 1;
-pub const DISC: u16 = 2;
-pub const FLUSH: u16 = 3;
-pub const TRIM: u16 = 4;
-pub const CACHE: u16 = 5;
-pub const WRITE_ZEROES: u16 = 6;
-pub const BLOCK_STATUS: u16 = 7;
+pub(crate) const READ: u16 = 0;
+pub(crate) const WRITE: u16 = 1;
+pub(crate) const DISC: u16 = 2;
+pub(crate) const FLUSH: u16 = 3;
+pub(crate) const TRIM: u16 = 4;
+pub(crate) const CACHE: u16 = 5;
+pub(crate) const WRITE_ZEROES: u16 = 6;
+pub(crate) const BLOCK_STATUS: u16 = 7;
 
-pub const FUA: u16 = 1;
-pub const NO_HOLE: u16 = 2;
-pub const DF: u16 = 4;
-pub const REQ_ONE: u16 = 8;
-pub const FAST_ZERO: u16 = 16;
+pub(crate) const FUA: u16 = 1;
+pub(crate) const NO_HOLE: u16 = 2;
+pub(crate) const DF: u16 = 4;
+pub(crate) const REQ_ONE: u16 = 8;
+pub(crate) const FAST_ZERO: u16 = 16;
 
 /// The octets of an option.
-pub fn option(code: u32, data: &[u8]) -> Vec<u8> {
+pub(crate) fn option(code: u32, data: &[u8]) -> Vec<u8> {
     let mut octets = b"IHAVEOPT".to_vec();
     octets.put_u32(code);
     octets.put_u32(data.len() as u32);
@@ -47,14 +47,14 @@ pub fn option(code: u32, data: &[u8]) -> Vec<u8> {
 }
 
 /// A string with its length in front of it.
-pub fn string(text: &str) -> Vec<u8> {
+pub(crate) fn string(text: &str) -> Vec<u8> {
     let mut octets = (text.len() as u32).to_be_bytes().to_vec();
     octets.put_slice(text.as_bytes());
     octets
 }
 
 /// The data of INFO and GO.
-pub fn info(name: &str, wanted: &[u16]) -> Vec<u8> {
+pub(crate) fn info(name: &str, wanted: &[u16]) -> Vec<u8> {
     let mut octets = string(name);
     octets.put_u16(wanted.len() as u16);
     wanted.iter().for_each(|kind| octets.put_u16(*kind));
@@ -62,7 +62,7 @@ pub fn info(name: &str, wanted: &[u16]) -> Vec<u8> {
 }
 
 /// The data of the options about metadata contexts.
-pub fn contexts(name: &str, queries: &[&str]) -> Vec<u8> {
+pub(crate) fn contexts(name: &str, queries: &[&str]) -> Vec<u8> {
     let mut octets = string(name);
     octets.put_u32(queries.len() as u32);
     queries
@@ -72,7 +72,7 @@ pub fn contexts(name: &str, queries: &[&str]) -> Vec<u8> {
 }
 
 /// The octets of a request without data.
-pub fn request(flags: u16, command: u16, cookie: u64, offset: u64, length: u32) -> Vec<u8> {
+pub(crate) fn request(flags: u16, command: u16, cookie: u64, offset: u64, length: u32) -> Vec<u8> {
     let mut octets = 0x2560_9513_u32.to_be_bytes().to_vec();
     octets.put_u16(flags);
     octets.put_u16(command);
@@ -83,7 +83,7 @@ pub fn request(flags: u16, command: u16, cookie: u64, offset: u64, length: u32) 
 }
 
 /// The octets of a WRITE.
-pub fn write(cookie: u64, offset: u64, data: &[u8]) -> Vec<u8> {
+pub(crate) fn write(cookie: u64, offset: u64, data: &[u8]) -> Vec<u8> {
     let mut octets = request(0, WRITE, cookie, offset, data.len() as u32);
     octets.put_slice(data);
     octets
@@ -91,7 +91,7 @@ pub fn write(cookie: u64, offset: u64, data: &[u8]) -> Vec<u8> {
 
 /// A simple reply, or a chunk of a structured one.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Reply {
+pub(crate) enum Reply {
     Simple {
         error: u32,
         cookie: u64,
@@ -105,13 +105,13 @@ pub enum Reply {
 }
 
 /// A connection to a server.
-pub struct Client<S> {
-    pub stream: S,
+pub(crate) struct Client<S> {
+    pub(crate) stream: S,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Receives the greeting and sends `flags`.
-    pub async fn greet(mut stream: S, flags: u32) -> Self {
+    pub(crate) async fn greet(mut stream: S, flags: u32) -> Self {
         let mut greeting = [0; 18];
         stream.read_exact(&mut greeting).await.unwrap();
         assert_eq!(&greeting, b"NBDMAGICIHAVEOPT\0\x03");
@@ -119,12 +119,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         Self { stream }
     }
 
-    pub async fn send(&mut self, octets: &[u8]) {
+    pub(crate) async fn send(&mut self, octets: &[u8]) {
         self.stream.write_all(octets).await.unwrap();
     }
 
     /// Sends an option and returns its answers, up to an acknowledgement or an error.
-    pub async fn option(&mut self, code: u32, data: &[u8]) -> Vec<(u32, Vec<u8>)> {
+    pub(crate) async fn option(&mut self, code: u32, data: &[u8]) -> Vec<(u32, Vec<u8>)> {
         self.send(&option(code, data)).await;
         let mut answers = Vec::new();
         loop {
@@ -144,14 +144,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.exactly(length as usize).await
     }
 
-    pub async fn exactly(&mut self, length: usize) -> Vec<u8> {
+    pub(crate) async fn exactly(&mut self, length: usize) -> Vec<u8> {
         let mut data = vec![0; length];
         self.stream.read_exact(&mut data).await.unwrap();
         data
     }
 
     /// Chooses `name` with everything that there is. Panics if that is refused.
-    pub async fn choose(stream: S, name: &str) -> Self {
+    pub(crate) async fn choose(stream: S, name: &str) -> Self {
         let mut client = Self::greet(stream, 3).await;
         let ack = vec![(ACK, Vec::new())];
         assert_eq!(client.option(STRUCTURED_REPLY, &[]).await, ack);
@@ -164,14 +164,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     /// Chooses `name` with nothing but simple replies.
-    pub async fn choose_simple(stream: S, name: &str) -> Self {
+    pub(crate) async fn choose_simple(stream: S, name: &str) -> Self {
         let mut client = Self::greet(stream, 3).await;
         client.send(&option(EXPORT_NAME, name.as_bytes())).await;
         client.exactly(10).await;
         client
     }
 
-    pub async fn reply(&mut self) -> Reply {
+    pub(crate) async fn reply(&mut self) -> Reply {
         match self.stream.read_u32().await.unwrap() {
             0x6744_6698 => Reply::Simple {
                 error: self.stream.read_u32().await.unwrap(),
@@ -188,7 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     /// The error of a request's reply, 0 if it is done.
-    pub async fn outcome(&mut self, cookie: u64) -> u32 {
+    pub(crate) async fn outcome(&mut self, cookie: u64) -> u32 {
         match self.reply().await {
             Reply::Simple { error, cookie: of } => {
                 assert_eq!(of, cookie);
@@ -208,13 +208,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     /// Writes; the error, 0 if it is done.
-    pub async fn write(&mut self, offset: u64, data: &[u8]) -> u32 {
+    pub(crate) async fn write(&mut self, offset: u64, data: &[u8]) -> u32 {
         self.send(&write(7, offset, data)).await;
         self.outcome(7).await
     }
 
     /// Reads by structured replies, however many chunks there are.
-    pub async fn read(&mut self, flags: u16, offset: u64, length: u32) -> Result<Vec<u8>, u32> {
+    pub(crate) async fn read(
+        &mut self,
+        flags: u16,
+        offset: u64,
+        length: u32,
+    ) -> Result<Vec<u8>, u32> {
         self.send(&request(flags, READ, 8, offset, length)).await;
         let mut data = BytesMut::zeroed(length as usize);
         let mut covered = 0;
@@ -251,7 +256,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     /// The extents that BLOCK_STATUS tells of.
-    pub async fn status(
+    pub(crate) async fn status(
         &mut self,
         flags: u16,
         offset: u64,
@@ -282,7 +287,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     /// Whether the server closes the connection without another word.
-    pub async fn is_closed(&mut self) -> bool {
+    pub(crate) async fn is_closed(&mut self) -> bool {
         matches!(self.stream.read(&mut [0]).await, Ok(0) | Err(_))
     }
 }

@@ -8,7 +8,7 @@ use ha_core::nbd::{
 
 /// What became of a client.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum End {
+pub(crate) enum End {
     /// It has said no more.
     Quiet,
     /// It has left.
@@ -21,15 +21,15 @@ pub enum End {
 
 /// All that the server saw and said.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Transcript {
-    pub answers: Vec<u8>,
-    pub agreed: Option<Agreed>,
-    pub requests: Vec<Next>,
-    pub end: End,
+pub(crate) struct Transcript {
+    pub(crate) answers: Vec<u8>,
+    pub(crate) agreed: Option<Agreed>,
+    pub(crate) requests: Vec<Next>,
+    pub(crate) end: End,
 }
 
 /// Two exports: one that may be written, and a small one that may not.
-pub fn offers() -> [Offer; 2] {
+pub(crate) fn offers() -> [Offer; 2] {
     let mut small = Offer::new("small", 4096);
     small.description = "read-only".into();
     small.read_only = true;
@@ -41,7 +41,7 @@ pub fn offers() -> [Offer; 2] {
 }
 
 /// Plays a whole connection.
-pub fn play<'o>(octets: impl IntoIterator<Item = &'o [u8]>) -> Transcript {
+pub(crate) fn play<'o>(octets: impl IntoIterator<Item = &'o [u8]>) -> Transcript {
     let offers = offers();
     let mut octets = octets.into_iter();
     let (mut input, mut out) = (BytesMut::new(), BytesMut::new());
@@ -79,7 +79,7 @@ pub fn play<'o>(octets: impl IntoIterator<Item = &'o [u8]>) -> Transcript {
 }
 
 /// Plays what follows the handshake.
-pub fn play_requests<'o>(
+pub(crate) fn play_requests<'o>(
     offers: &[Offer],
     agreed: Agreed,
     received: BytesMut,
@@ -163,7 +163,7 @@ fn is_possible(offer: &Offer, agreed: Agreed, command: &Command, admitted: u32) 
 }
 
 /// Answers `requests` with what `choice` gives, and checks that all is sent as it was put in.
-pub fn answer(requests: &[Next], structured: bool, mut choice: impl FnMut() -> u8) {
+pub(crate) fn answer(requests: &[Next], structured: bool, mut choice: impl FnMut() -> u8) {
     let mut replies = Replies::new(structured);
     let mut expected = 0;
     for next in requests {

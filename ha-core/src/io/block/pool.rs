@@ -4,6 +4,7 @@ use core::fmt;
 use std::boxed::Box;
 use std::collections::VecDeque;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::string::ToString;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -68,7 +69,7 @@ impl Pool {
         }))?;
         answer
             .await
-            .map_err(|_| io::Error::other("the thread that did the I/O has panicked"))?
+            .map_err(|_| io::Error::other("the I/O has panicked"))?
     }
 
     fn submit(&self, job: Job) -> io::Result<()> {
@@ -108,11 +109,10 @@ impl Shared {
 
     /// What a thread does: jobs, until the pool is gone.
     fn work(&self) {
-        let leaving = Leaving(self);
         while let Some(job) = self.next() {
-            job();
+            // Whoever waits for it sees that it is gone; the thread has others to do.
+            let _ = catch_unwind(AssertUnwindSafe(job));
         }
-        drop(leaving);
     }
 
     fn next(&self) -> Option<Job> {
@@ -131,15 +131,6 @@ impl Shared {
                 .unwrap_or_else(PoisonError::into_inner);
             state.idle -= 1;
         }
-    }
-}
-
-/// Makes room for another thread, also if this one ends by a panic.
-struct Leaving<'a>(&'a Shared);
-
-impl Drop for Leaving<'_> {
-    fn drop(&mut self) {
-        self.0.lock().threads -= 1;
     }
 }
 

@@ -76,18 +76,37 @@ pub(super) struct Connection<'a, S> {
     device: &'a dyn BlockDevice,
     requests: Requests,
     in_flight: InFlight<'a, Outcome>,
-    replies: Replies,
+    answers: Answers<'a>,
     /// Of holes, the client is told as such.
     sparse: bool,
-    share: Share,
     limits: &'a Limits,
-    tally: &'a Tally,
     /// Nothing more is taken on.
     leaving: bool,
     /// Something was sent that the stream may still hold.
     unflushed: bool,
     /// More has to be received before there is anything to do.
     receiving: bool,
+}
+
+/// What goes back to the client, and the memory that it gives back.
+struct Answers<'a> {
+    replies: Replies,
+    share: Share,
+    tally: &'a Tally,
+}
+
+impl Answers<'_> {
+    fn reply(&mut self, outcome: Outcome) {
+        if outcome.is_failure() {
+            self.tally.failed.add(1);
+        }
+        if outcome.has_data() {
+            self.share.give_back_when_sent(outcome.admitted);
+        } else {
+            self.share.give_back(outcome.admitted);
+        }
+        outcome.reply(&mut self.replies);
+    }
 }
 
 /// Why no more requests are taken on.
@@ -116,11 +135,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             device: &*export.device,
             requests: Requests::new(&export.offer, agreed, received),
             in_flight: InFlight::new(),
-            replies: Replies::new(agreed.structured),
+            answers: Answers {
+                replies: Replies::new(agreed.structured),
+                share,
+                tally,
+            },
             sparse: agreed.structured,
-            share,
             limits,
-            tally,
             leaving: false,
             unflushed: false,
             receiving: false,
@@ -160,13 +181,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     ) -> Poll<Result<(), ConnectionError>> {
         let mut turn = TURN;
         loop {
-            while let Some(outcome) = self.in_flight.poll(cx) {
-                self.reply(outcome);
-            }
+            let answers = &mut self.answers;
+            self.in_flight.poll(cx, |outcome| answers.reply(outcome));
             let halt = self.take_on(cx, &mut turn)?;
-            let unsent = self.replies.remaining();
+            let unsent = self.answers.replies.remaining();
             let sent = self.send(cx)?;
-            let freed = self.replies.remaining() < unsent;
+            let freed = self.answers.replies.remaining() < unsent;
             *moved |= freed;
             if self.leaving && self.in_flight.is_empty() && sent {
                 return Poll::Ready(Ok(()));
@@ -193,26 +213,26 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     fn take_on(&mut self, cx: &mut Context<'_>, turn: &mut u32) -> Result<Halt, ConnectionError> {
         while !self.leaving
             && self.in_flight.len() < self.limits.requests
-            && self.replies.remaining() < BACKLOG
+            && self.answers.replies.remaining() < BACKLOG
         {
             let Some(left) = turn.checked_sub(1) else {
                 return Ok(Halt::Turn);
             };
             *turn = left;
-            let share = &mut self.share;
+            let share = &mut self.answers.share;
             match self.requests.next(|octets| share.take(octets, cx))? {
                 Next::Receive => return Ok(Halt::Receive),
                 Next::Wait => return Ok(Halt::Full),
                 Next::Disconnect => self.leaving = true,
                 Next::Refused { cookie, why } => {
-                    self.tally.refused.add(1);
-                    self.replies.failed(cookie, &Failure::from(why));
+                    self.answers.tally.refused.add(1);
+                    self.answers.replies.failed(cookie, &Failure::from(why));
                 }
                 Next::Request(request) => {
-                    self.tally.request(&request.command);
+                    self.answers.tally.request(&request.command);
                     let work = perform(self.device, request, self.sparse);
                     if let Some(outcome) = self.in_flight.begin(work) {
-                        self.reply(outcome);
+                        self.answers.reply(outcome);
                     }
                 }
             }
@@ -220,22 +240,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         Ok(Halt::Full)
     }
 
-    fn reply(&mut self, outcome: Outcome) {
-        if outcome.is_failure() {
-            self.tally.failed.add(1);
-        }
-        if outcome.has_data() {
-            self.share.give_back_when_sent(outcome.admitted);
-        } else {
-            self.share.give_back(outcome.admitted);
-        }
-        outcome.reply(&mut self.replies);
-    }
-
     /// Sends what there is; whether all of it is gone.
     fn send(&mut self, cx: &mut Context<'_>) -> Result<bool, ConnectionError> {
-        while self.replies.has_remaining() {
-            let Poll::Ready(sent) = pin!(self.stream.write_buf(&mut self.replies)).poll(cx) else {
+        while self.answers.replies.has_remaining() {
+            let Poll::Ready(sent) = pin!(self.stream.write_buf(&mut self.answers.replies)).poll(cx)
+            else {
                 return Ok(false);
             };
             if sent? == 0 {
@@ -243,7 +252,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             }
             self.unflushed = true;
         }
-        self.share.sent();
+        self.answers.share.sent();
         if self.unflushed {
             let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(cx) else {
                 return Ok(false);
@@ -268,7 +277,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
 
     /// Whether nothing goes on unless the client reads, or sends the rest of a request.
     fn waits_for_client(&self) -> bool {
-        self.replies.has_remaining() || self.receiving && self.requests.within()
+        self.answers.replies.has_remaining() || self.receiving && self.requests.within()
     }
 }
 

@@ -16,6 +16,8 @@ type Work<'d, T> = Pin<Box<dyn Future<Output = T> + Send + 'd>>;
 pub(super) struct InFlight<'d, T> {
     slots: Vec<Slot<'d, T>>,
     free: Vec<usize>,
+    /// Those that were woken and are polled now.
+    turn: Vec<usize>,
     woken: Arc<Woken>,
 }
 
@@ -76,6 +78,7 @@ impl<'d, T> InFlight<'d, T> {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
+            turn: Vec::new(),
             woken: Arc::default(),
         }
     }
@@ -112,23 +115,20 @@ impl<'d, T> InFlight<'d, T> {
         self.poll_slot(slot)
     }
 
-    /// Returns what one of them has come to; the task is woken when there is more.
-    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Option<T> {
-        loop {
-            let slot = {
-                let mut state = self.woken.lock();
-                match state.slots.pop() {
-                    Some(slot) => slot,
-                    None => {
-                        if !matches!(&state.task, Some(task) if task.will_wake(cx.waker())) {
-                            state.task = Some(cx.waker().clone());
-                        }
-                        return None;
-                    }
-                }
-            };
+    /// Polls those that were woken and hands what they have come to to `ended`. The task is woken
+    /// when there are more.
+    pub(super) fn poll(&mut self, cx: &Context<'_>, mut ended: impl FnMut(T)) {
+        {
+            let mut state = self.woken.lock();
+            // What wakes itself while it is polled has its turn next time.
+            core::mem::swap(&mut state.slots, &mut self.turn);
+            if !matches!(&state.task, Some(task) if task.will_wake(cx.waker())) {
+                state.task = Some(cx.waker().clone());
+            }
+        }
+        while let Some(slot) = self.turn.pop() {
             if let Some(result) = self.poll_slot(slot) {
-                return Some(result);
+                ended(result);
             }
         }
     }
@@ -156,6 +156,16 @@ mod tests {
 
     use super::*;
 
+    /// What one of them comes to.
+    async fn next<T>(work: &mut InFlight<'_, T>) -> T {
+        let mut result = None;
+        poll_fn(|cx| {
+            work.poll(cx, |ended| result = Some(ended));
+            result.take().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
     #[tokio::test]
     async fn what_is_ready_is_returned_at_once_and_the_rest_in_the_order_in_which_it_ends() {
         let mut work = InFlight::new();
@@ -171,8 +181,7 @@ mod tests {
             first.send(2).unwrap();
         });
         for expected in [3, 2] {
-            let next = poll_fn(|cx| work.poll(cx).map_or(Poll::Pending, Poll::Ready));
-            assert_eq!(next.await, Ok(expected));
+            assert_eq!(next(&mut work).await, Ok(expected));
         }
         ended.await.unwrap();
         assert_eq!(work.len(), 0);
@@ -195,8 +204,7 @@ mod tests {
         });
         assert_eq!(work.begin(restless), None);
         go.send(9).unwrap();
-        let next = poll_fn(|cx| work.poll(cx).map_or(Poll::Pending, Poll::Ready));
-        assert_eq!(next.await, Ok(9));
-        poll_fn(|cx| Poll::Ready(assert_eq!(work.poll(cx), None))).await;
+        assert_eq!(next(&mut work).await, Ok(9));
+        poll_fn(|cx| Poll::Ready(work.poll(cx, |_| panic!("it has ended already")))).await;
     }
 }
