@@ -8,18 +8,18 @@
 //! The file must exist; what is in it is overwritten. After the addresses (its own, the peer's)
 //! come settings as `name=value`: `mode=memsync`, `checksum=sha256`, `compression=lzf`,
 //! `request=1048576`, `keepdirty=512`; `nbd=PATH` serves a primary's device on a UNIX socket. `bench LENGTH DEPTH SECONDS` writes at random offsets and
-//! prints a line, `read LENGTH DEPTH SECONDS` reads, and `sync` tells how long it takes until the
-//! nodes agree.
+//! prints a line, `read LENGTH DEPTH SECONDS` reads, and `fill` writes everything without waiting
+//! for the peer, and `sync` tells how long it takes until the nodes agree.
 
 #![expect(
     clippy::disallowed_methods,
-    clippy::indexing_slicing,
-    reason = "a program that measures reads the clock, and ends where it is called wrongly"
+    reason = "a program that measures reads the clock and waits"
 )]
 
-use std::error::Error;
+use core::error::Error;
+use core::time::Duration;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use ha_core::hast_proto::{KeepDirty, RequestSize, ResourceName, Role};
@@ -40,7 +40,7 @@ async fn main() -> Result<(), Failure> {
     let role: Role = role.parse()?;
     let name = ResourceName::new("shared")?;
     let mut settings = Settings::new("shared", file);
-    settings.remote = Some(remote.parse::<std::net::SocketAddr>()?.into());
+    settings.remote = Some(remote.parse::<core::net::SocketAddr>()?.into());
     let mut options = Create::default();
     let mut rest = rest.iter();
     let (mut work, mut socket) = (Vec::new(), None);
@@ -86,7 +86,7 @@ async fn main() -> Result<(), Failure> {
         measure(&resource, &device, &work).await?;
         node.shutdown().await?;
     } else {
-        std::future::pending::<()>().await;
+        core::future::pending::<()>().await;
     }
     Ok(())
 }
@@ -104,7 +104,8 @@ async fn measure(
     while let Some(word) = words.next() {
         let mut number =
             || -> Result<u64, Failure> { Ok(words.next().ok_or("a number is missing")?.parse()?) };
-        while *word != "sync" && !connected().await.0 {
+        let alone = ["sync", "fill"].contains(word);
+        while !alone && !connected().await.0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         match *word {
@@ -114,6 +115,18 @@ async fn measure(
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 println!("in sync after {:.3} s", begun.elapsed().as_secs_f64());
+            }
+            "fill" => {
+                let mut octets = vec![0; 1 << 20];
+                for (number, octet) in octets.iter_mut().enumerate() {
+                    *octet = number.wrapping_mul(0x9e37_79b9).to_le_bytes()[3];
+                }
+                let octets = Bytes::from(octets);
+                let size = device.geometry().size;
+                for offset in (0..size >> 20).map(|number| number << 20) {
+                    device.write(offset, octets.clone()).await?;
+                }
+                println!("filled {} MiB", size >> 20);
             }
             "bench" | "read" => {
                 let (length, depth, seconds) = (number()?, number()?, number()?);

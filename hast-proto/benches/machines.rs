@@ -77,14 +77,17 @@ fn machines(c: &mut Criterion) {
             pair.settle();
         });
     });
-    group.bench_function("write, fullsync, depth 250, each in an extent of its own", |b| {
-        b.iter(|| {
-            for extent in 0..depth {
-                pair.write(extent << 21, data.clone());
-            }
-            pair.settle();
-        });
-    });
+    group.bench_function(
+        "write, fullsync, depth 250, each in an extent of its own",
+        |b| {
+            b.iter(|| {
+                for extent in 0..depth {
+                    pair.write(extent << 21, data.clone());
+                }
+                pair.settle();
+            });
+        },
+    );
     group.bench_function("read, depth 250", |b| {
         b.iter(|| {
             for block in 0..depth {

@@ -32,7 +32,8 @@
 //! | FLUSH | local | both, of which local must succeed | both, of which the peer must succeed | the peer | fails |
 //!
 //! "Otherwise" is: no complete copy can be reached. Requests fail then, with `EIO`; no request
-//! is answered from stale data, and none waits without limit.
+//! is answered from stale data, and none waits without limit. But when the peer is lost that has
+//! everything, they wait for [`first_contact`](Config::first_contact), in which it may be back.
 //!
 //! # The state table: inputs
 //!
@@ -44,11 +45,15 @@
 //! | `Identify` | - | connecting: answer, when it is on disk | - | - |
 //! | `Session` | `Disconnect` | connecting: opening; else `Disconnect` | `Disconnect` | `Disconnect` |
 //! | `ConnectFailed` | - | connecting: waiting | - | - |
-//! | `Frame`, `Invalid`, `Closed` | - | up: reply taken, or waiting; opening: waiting | - | - |
+//! | `Frame`, `Invalid`, `Closed` | - | up: reply taken, or waiting; opening: waiting | the same, for what was acknowledged | - |
 //! | `Attach` | - | failed: current or catching; else refused | - | - |
 //! | `Configure` | from now on | the same | the same | the same |
-//! | `Timeout` | - | whatever is due | - | - |
+//! | `Timeout` | - | whatever is due | the peer is left without it | - |
 //! | `Stop` | stopped | everything pending fails with `ENXIO`; stopping | - | - |
+//!
+//! "Stopping" first waits, for a second at most, until the peer has written what was acknowledged
+//! before, as it is with memsync and async: the other node may be about to be promoted. If the
+//! peer does not answer in time, that counts as written alone, so that it is found out.
 //!
 //! # Order: what must be on disk before what
 //!
@@ -110,13 +115,16 @@ use crate::decision::PrimaryCounters;
 use crate::disk::{DiskOperation, OperationId};
 use crate::layout::KeepDirty;
 use crate::metadata::Metadata;
-use crate::range::Range;
+use crate::range::{Range, Ranges};
 use crate::types::{Errno, Length, Sequence};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum State {
     Idle,
     Running,
+    /// Acknowledged writes are on their way to the peer, or the counter to disk.
+    Leaving,
+    /// Disk operations are on their way.
     Stopping,
     Stopped,
 }
@@ -203,13 +211,17 @@ pub struct Primary<T> {
     map: ActiveMap,
     counters: PrimaryCounters,
     peer: Peer<T>,
-    /// Whether requests wait for the first attempt, and until when at the latest.
+    /// Whether requests wait for an attempt to end, and until when at the latest.
     held_until: Option<T>,
     writes: BTreeMap<u64, Write>,
-    /// Those of them that nobody was asked yet.
-    unissued: BTreeSet<u64>,
+    /// Those of them that are not on the local disk, and so in the way of later ones.
+    blocking: Ranges,
+    /// Those that may be issued as soon as their extents are marked, and no step is in the way.
+    ready: BTreeSet<u64>,
     reads: BTreeMap<u64, Read>,
     flushes: BTreeMap<u64, Flush>,
+    /// Flushes that wait for the peer.
+    held_flushes: Vec<RequestId>,
     /// When a flush of the machine's own may be tried again.
     flush_after: Option<T>,
     octets: usize,
@@ -222,6 +234,8 @@ pub struct Primary<T> {
     next_key: u64,
     next_sequence: Sequence,
     next_session: u64,
+    /// Until when to wait for acknowledged writes to reach the peer, after the stop.
+    leave_at: Option<T>,
     now: Option<T>,
     outputs: VecDeque<Output>,
     stats: Stats,
@@ -253,9 +267,11 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             peer: Peer::new(),
             held_until: None,
             writes: BTreeMap::new(),
-            unissued: BTreeSet::new(),
+            blocking: Ranges::default(),
+            ready: BTreeSet::new(),
             reads: BTreeMap::new(),
             flushes: BTreeMap::new(),
+            held_flushes: Vec::new(),
             flush_after: None,
             octets: 0,
             copying: Copying::new(),
@@ -267,6 +283,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             // HAST §15.5: a request of the device never has number 1.
             next_sequence: Sequence::SYNCHRONISATION.next(),
             next_session: 0,
+            leave_at: None,
             now: None,
             outputs: VecDeque::new(),
             stats: Stats::default(),
@@ -288,7 +305,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             (_, Input::Configure(config)) => self.config = config,
             (State::Running, Input::Request(id, request)) => self.on_request(id, request),
             (_, Input::Request(id, _)) => self.complete(id, Err(Errno::ENXIO)),
-            (State::Running | State::Stopping, Input::Disk(id, result)) => {
+            (State::Running | State::Leaving | State::Stopping, Input::Disk(id, result)) => {
                 if let Some(purpose) = self.operations.remove(&id) {
                     self.on_disk(now, purpose, result);
                 }
@@ -299,28 +316,33 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             (State::Running, Input::ConnectFailed(id, failure)) => {
                 self.on_connect_failed(now, id, failure);
             }
-            (State::Running, Input::Frame(id, frame)) => self.on_frame(now, id, &frame),
-            (State::Running, Input::Invalid(id, error)) => self.on_loss(now, id, error.into()),
-            (State::Running, Input::Closed(id)) => self.on_loss(now, id, Loss::Closed),
+            (State::Running | State::Leaving, Input::Frame(id, frame)) => {
+                self.on_frame(now, id, &frame);
+            }
+            (State::Running | State::Leaving, Input::Invalid(id, error)) => {
+                self.on_loss(now, id, error.into());
+            }
+            (State::Running | State::Leaving, Input::Closed(id)) => {
+                self.on_loss(now, id, Loss::Closed);
+            }
             (State::Running, Input::Attach(provider)) => self.on_attach(provider),
             (State::Running, Input::Timeout) => self.on_timeout(now),
             (State::Idle | State::Running, Input::Stop) => self.on_stop(now),
             (State::Running, Input::Start)
-            | (State::Stopping | State::Stopped, Input::Start | Input::Stop)
+            | (State::Leaving | State::Stopping | State::Stopped, Input::Start | Input::Stop)
             | (State::Idle | State::Stopped, Input::Disk(..))
             | (
+                State::Idle | State::Leaving | State::Stopping | State::Stopped,
+                Input::Timeout | Input::Identify(..) | Input::ConnectFailed(..) | Input::Attach(_),
+            )
+            | (
                 State::Idle | State::Stopping | State::Stopped,
-                Input::Timeout
-                | Input::Identify(..)
-                | Input::ConnectFailed(..)
-                | Input::Frame(..)
-                | Input::Invalid(..)
-                | Input::Closed(_)
-                | Input::Attach(_),
+                Input::Frame(..) | Input::Invalid(..) | Input::Closed(_),
             ) => {}
         }
         match self.state {
             State::Running => self.pump(now),
+            State::Leaving => self.leave(now),
             State::Stopping => self.stop_if_idle(),
             State::Idle | State::Stopped => {}
         }
@@ -339,8 +361,10 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
     /// Returns when to call [`handle_timeout`](Self::handle_timeout) at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<T> {
-        if self.state != State::Running {
-            return None;
+        match self.state {
+            State::Running => {}
+            State::Leaving => return self.leave_at,
+            State::Idle | State::Stopping | State::Stopped => return None,
         }
         [
             self.peer.deadline(&self.config),
@@ -358,7 +382,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
     #[must_use]
     pub fn is_full(&self) -> bool {
         let flushes = self.flushes.values().filter(|it| it.request.is_some());
-        let pending = self.writes.len() + self.reads.len() + flushes.count();
+        let flushes = flushes.count() + self.held_flushes.len();
+        let pending = self.writes.len() + self.reads.len() + flushes;
         // The map counts the writes of an extent in 16 bits.
         let most = self.config.max_requests.clamp(1, u16::MAX.into());
         pending >= most || self.octets >= self.config.max_octets.max(1)
@@ -441,8 +466,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
     }
 
     fn on_disk(&mut self, now: T, purpose: Purpose, result: Result<Bytes, Errno>) {
-        if self.state == State::Stopping {
-            return;
+        match (self.state, purpose) {
+            (State::Running, _) | (State::Leaving, Purpose::Metadata(_)) => {}
+            _ => return,
         }
         match purpose {
             Purpose::Write(key) => self.on_local_write(now, key, result),
@@ -477,11 +503,11 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         self.store_map(now);
     }
 
-    /// Lets go the requests that waited for the first attempt.
+    /// Lets go the requests that waited for an attempt.
     fn release(&mut self) {
-        if self.held_until.take().is_some() {
-            self.route_held_reads();
-        }
+        self.held_until = None;
+        self.route_held_reads();
+        self.release_flushes();
     }
 
     fn complete(&mut self, id: RequestId, result: Result<Vec<Bytes>, Errno>) {

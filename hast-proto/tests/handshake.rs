@@ -639,7 +639,7 @@ fn nobody_is_let_in_by_what_was_stored_for_somebody_else() {
     let mut door = door_in(2);
     door.input(accepting::Input::Closed(Connection(1)));
     door.words();
-    door.second_with(4, Token::new([3; 16]), Virgin::Yes);
+    door.second_with(4, Virgin::Yes, Token::new([3; 16]));
     assert_eq!(
         door.words(),
         "another handshake is being completed, close 3, close 4"

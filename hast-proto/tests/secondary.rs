@@ -355,7 +355,7 @@ fn the_first_request_clears_the_map_and_nothing_else_does() {
     let mut session = Session::idle(SyncSource::Secondary);
     session.input(Input::Start);
     session.request(Request::Keepalive);
-    session.request(Request::Progress(Progress::Copying));
+    session.request(Request::Progress(Progress::Agreed));
     assert_eq!(session.take(), "");
     session.request(read(2, 0));
     assert_eq!(session.take(), "clear, read 0");

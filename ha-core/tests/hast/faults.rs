@@ -137,7 +137,7 @@ async fn a_peer_that_stalls_within_a_frame_is_noticed() {
 async fn the_service_goes_on_without_the_local_disk_and_the_disk_comes_back() {
     let mut pair = Pair::new(|_| {}).await;
     let device = pair.start().await;
-    device.write(0, noise(1, MEBIBYTE as usize)).await.unwrap();
+    device.write(0, noise(1, 1 << 20)).await.unwrap();
     pair.a.in_sync().await;
     let early = pair.a.resource.attach().await.unwrap_err();
     assert!(matches!(early, AttachError::NotFailed), "{early}");

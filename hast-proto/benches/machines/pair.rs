@@ -121,7 +121,8 @@ impl Pair {
             panic!("no attempt");
         };
         let fresh = ResourceId::new(77).unwrap();
-        self.primary.handle(NOW, primary::Input::Identify(id, fresh));
+        self.primary
+            .handle(NOW, primary::Input::Identify(id, fresh));
         let Some(primary::Output::Identity(_, identity)) = self.primary.poll_output() else {
             panic!("no identity");
         };
@@ -162,7 +163,8 @@ impl Pair {
         while let Some(output) = attempt.poll_output() {
             if let connecting::Output::Established(session) = output {
                 self.session = Some(id);
-                self.primary.handle(NOW, primary::Input::Session(id, session));
+                self.primary
+                    .handle(NOW, primary::Input::Session(id, session));
             }
         }
     }
@@ -184,7 +186,8 @@ impl Pair {
     fn request(&mut self, request: DeviceRequest) {
         self.next += 1;
         let id = RequestId(self.next);
-        self.primary.handle(NOW, primary::Input::Request(id, request));
+        self.primary
+            .handle(NOW, primary::Input::Request(id, request));
         self.drain();
     }
 
@@ -199,7 +202,9 @@ impl Pair {
             let result = self.execute(&operation);
             match side {
                 0 => self.primary.handle(NOW, primary::Input::Disk(id, result)),
-                _ => self.secondary.handle(NOW, secondary::Input::Disk(id, result)),
+                _ => self
+                    .secondary
+                    .handle(NOW, secondary::Input::Disk(id, result)),
             }
             self.drain();
         }

@@ -24,7 +24,7 @@ pub(super) struct Local<T> {
     stored_metadata: Metadata,
     storing_metadata: Option<Metadata>,
     pub(super) stored: Stored,
-    /// Writes whose extents are marked in memory, and that wait for the disk.
+    /// Writes whose extents are marked in memory, but not on disk yet.
     pub(super) marking: BTreeSet<u64>,
     /// Whether somebody waits for the map.
     pub(super) map_is_due: bool,
@@ -96,10 +96,7 @@ impl<T> Local<T> {
     /// Whether this is the very disk that was used last, as far as one can tell.
     fn is_same_disk(&self, provider: &Provider) -> bool {
         let new = &provider.metadata;
-        let identities = [
-            self.stored_metadata.resource_id,
-            self.metadata.resource_id,
-        ];
+        let identities = [self.stored_metadata.resource_id, self.metadata.resource_id];
         // A disk that never had an identity has its counter at least, if it was written to.
         let counted = new.counters.local >= self.stored_metadata.counters.local;
         identities.contains(&new.resource_id)
@@ -186,6 +183,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             Ok(_) => {
                 self.stats.map_writes = self.stats.map_writes.saturating_add(1);
                 self.local.stored.finish();
+                self.remark();
             }
             Err(error) => {
                 self.local.stored.fail();
@@ -250,6 +248,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         self.copy = LocalCopy::Failed { complete };
         self.event(Event::LocalFailed { error, complete });
         self.abort_copying();
+        self.remark();
         if self.peer.is_opening() {
             self.lose(now, Loss::Local);
         }
@@ -300,6 +299,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         map.not_written();
         self.map = map;
         self.settle_nothing();
+        self.remark();
         let local = &mut self.local;
         local.stored = Stored::new(alloc::vec![0; provider.map.len()]);
         local.stored_metadata = provider.metadata.clone();

@@ -268,9 +268,6 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             self.config.reconnect
         };
         self.event(Event::ConnectFailed(failure));
-        // HAST §1.3: a peer that speaks version 1 by now reads no other header, and every peer
-        // reads this one.
-        self.peer.header = Version::V1;
         self.wait(now, delay);
     }
 
@@ -328,6 +325,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             self.outputs.push_back(Output::Disconnect(id));
             self.event(Event::GivenUp(None));
             self.connect(now);
+            if self.held_until.is_none() {
+                self.release();
+            }
             return;
         }
         let changed = match self.accept(session) {
@@ -335,8 +335,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             Err(error) => {
                 self.outputs.push_back(Output::Disconnect(id));
                 self.event(Event::GivenUp(Some(error)));
-                self.release();
                 self.wait(now, self.config.reconnect);
+                self.release();
                 return;
             }
         };
@@ -375,12 +375,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
     /// Checks the answer, and takes the peer's counters over; returns this node's if they have
     /// changed.
     fn accept(&mut self, session: &Session) -> Result<Option<Counters>, AnswerError> {
-        let is_needed = matches!(
-            self.copy,
-            LocalCopy::Catching | LocalCopy::Failed { complete: true }
-        );
-        self.peer.is_empty |= is_needed && session.virgin == Virgin::Yes;
-        if is_needed && self.peer.is_empty {
+        self.peer.is_empty |= self.needs_peer() && session.virgin == Virgin::Yes;
+        if self.needs_peer() && self.peer.is_empty {
             return Err(AnswerError::VirginNeeded);
         }
         self.counters
@@ -398,7 +394,6 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         self.event(Event::Connected(version));
         self.begin_copying();
         self.release();
-        self.route_held_reads();
     }
 
     /// Sends a request, whose answer is for `asked`.
@@ -538,6 +533,10 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         if was_up {
             self.event(Event::Disconnected(loss));
             self.counters.disconnected();
+            if self.needs_peer() {
+                // Nobody else can answer, and it may be back in a moment.
+                self.held_until = Some(now + self.config.first_contact);
+            }
             self.abort_copying();
             let asked = core::mem::take(&mut self.asked);
             for asked in asked.into_values() {
@@ -547,7 +546,21 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             self.map.peer_lost();
             self.settle_nothing();
         }
-        self.release();
-        self.route_held_reads();
+        if !self.holds() {
+            self.release();
+        }
+    }
+
+    /// Whether only the peer has everything that was acknowledged.
+    pub(super) const fn needs_peer(&self) -> bool {
+        matches!(
+            self.copy,
+            LocalCopy::Catching | LocalCopy::Failed { complete: true }
+        )
+    }
+
+    /// Whether what only the peer can answer waits for it.
+    pub(super) fn holds(&self) -> bool {
+        self.needs_peer() && (self.held_until.is_some() || self.peer.is_opening())
     }
 }

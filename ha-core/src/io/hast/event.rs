@@ -86,7 +86,8 @@ pub enum EventKind {
     NotAccepted(Arc<io::Error>),
     /// The provider could not be opened.
     Provider(Arc<ProviderError>),
-    /// The metadata block was torn, and its second copy was taken.
+    /// The metadata block was torn, and the half of it that is whole was taken; see
+    /// [`provider`](super::provider).
     Recovered,
     /// The metadata block could not be written when a peer's identity was to be adopted.
     NotAdopted(Errno),

@@ -86,9 +86,8 @@ impl Link {
             if self.allowance == 0 {
                 return Poll::Pending;
             }
-            let read = match ready!(self.poll_read(cx)) {
-                Ok(read) => read,
-                Err(_) => return Poll::Ready(Err(Broken::Closed)),
+            let Ok(read) = ready!(self.poll_read(cx)) else {
+                return Poll::Ready(Err(Broken::Closed));
             };
             self.allowance = self.allowance.saturating_sub(read);
             if read == 0 {

@@ -25,7 +25,8 @@
 //! loss of power tears the block apart, either half may be old, new, or damaged. The second half
 //! proves itself by its checksum; so it is believed, and the first half only where there is none.
 //! Either was whole before the write began, and the write was not reported as done; so both
-//! states are right.
+//! states are right. If it is the second half that is damaged, the mark is lost, and the data are
+//! taken for stale until they have been copied.
 
 mod block;
 mod create;
@@ -126,6 +127,11 @@ pub(super) async fn open(
         consistency,
         copy,
     } = read(&*device).await?;
+    // Otherwise nothing could be stored any more.
+    if block::emit(&metadata, consistency).is_none() {
+        let len = BLOCK_LEN;
+        return Err(BlockError::Extra { len }.into());
+    }
     if metadata.resource != *name {
         let (expected, found) = (name.clone(), metadata.resource);
         return Err(BlockError::OtherResource { expected, found }.into());
@@ -168,7 +174,7 @@ pub(super) async fn open(
             consistency,
         },
         sector,
-        recovered: copy == Copy::Recovered,
+        recovered: matches!(copy, Copy::Recovered | Copy::Damaged),
     })
 }
 

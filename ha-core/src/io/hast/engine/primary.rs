@@ -55,6 +55,9 @@ pub(super) struct PrimarySide {
     next_call: u64,
     /// When the synchronisation under way began, and what had been copied before.
     copying: Option<Copying>,
+    /// Whether the role is being left.
+    stopping: bool,
+    /// Whether the machine has said its last word.
     stopped: bool,
 }
 
@@ -110,6 +113,7 @@ impl PrimarySide {
             calls: BTreeMap::new(),
             next_call: 0,
             copying: None,
+            stopping: false,
             stopped: false,
         })
     }
@@ -146,7 +150,7 @@ impl PrimarySide {
 
     /// Takes a request of the device.
     pub(super) fn call(&mut self, call: Call) {
-        if self.stopped || call.term != self.term {
+        if self.stopping || call.term != self.term {
             super::refuse(call);
         } else {
             self.held.push_back(call);
@@ -154,12 +158,12 @@ impl PrimarySide {
     }
 
     pub(super) fn stop(&mut self, now: Instant) {
-        self.stopped = true;
+        self.stopping = true;
         self.held.drain(..).for_each(super::refuse);
         self.machine.handle(now, Input::Stop);
     }
 
-    /// Whether it was stopped, and the disk has come to rest.
+    /// Whether it was stopped, the peer has what was acknowledged, and the disk has come to rest.
     pub(super) fn is_at_rest(&self) -> bool {
         self.stopped && self.disk.pending() == 0
     }
@@ -183,7 +187,7 @@ impl PrimarySide {
 
     /// Lets go of a disk that has failed, so that it can be opened again.
     pub(super) fn detach(&mut self) -> Result<(), AttachError> {
-        if !matches!(self.machine.copy(), LocalCopy::Failed { .. }) || self.stopped {
+        if !matches!(self.machine.copy(), LocalCopy::Failed { .. }) || self.stopping {
             return Err(AttachError::NotFailed);
         }
         match self.disk.pending() {
@@ -207,7 +211,7 @@ impl PrimarySide {
             sector,
             recovered,
         } = result?;
-        if self.stopped || self.disk.pending() > 0 {
+        if self.stopping || self.disk.pending() > 0 {
             return Err(AttachError::NotFailed);
         }
         if recovered {
@@ -336,7 +340,7 @@ impl PrimarySide {
                 }
             }
             Output::Event(event) => self.tell(now, event, common),
-            Output::Stopped => {}
+            Output::Stopped => self.stopped = true,
         }
     }
 

@@ -46,7 +46,7 @@ pub async fn create(
 ) -> Result<Metadata, ProviderError> {
     let geometry = device.geometry();
     let sector = SectorSize::new(geometry.block.get())?;
-    let media = options.media.unwrap_or(Length::new(geometry.size));
+    let media = options.media.unwrap_or_else(|| Length::new(geometry.size));
     if media.get() > geometry.size {
         let (needed, size) = (media.get(), geometry.size);
         return Err(ProviderError::TooSmall { needed, size });

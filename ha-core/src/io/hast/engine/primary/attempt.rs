@@ -200,14 +200,13 @@ impl PrimarySide {
                         link.push(opening.encode(version, &mut Encoder::new()));
                     }
                 }
-                Output::NeedIdentity => match fresh_id() {
-                    Some(fresh) => {
+                Output::NeedIdentity => {
+                    // Without a random number there is no identity; the attempt times out.
+                    if let Some(fresh) = fresh_id() {
                         let identify = primary::Input::Identify(id, fresh);
                         self.machine.handle(now, identify);
                     }
-                    // Without a random number there is no identity; the attempt times out.
-                    None => {}
-                },
+                }
                 Output::Established(agreed) => {
                     if let Some(attempt) = self.attempt.take() {
                         self.establish(now, attempt, agreed);
