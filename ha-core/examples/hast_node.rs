@@ -9,7 +9,8 @@
 //! come settings as `name=value`: `mode=memsync`, `checksum=sha256`, `compression=lzf`,
 //! `request=1048576`, `keepdirty=512`; `nbd=PATH` serves a primary's device on a UNIX socket. `bench LENGTH DEPTH SECONDS` writes at random offsets and
 //! prints a line, `read LENGTH DEPTH SECONDS` reads, and `fill` writes everything without waiting
-//! for the peer, and `sync` tells how long it takes until the nodes agree.
+//! for the peer, and `sync` tells how long it takes until the nodes
+//! agree, from when they meet.
 
 #![expect(
     clippy::disallowed_methods,
@@ -67,10 +68,10 @@ async fn main() -> Result<(), Failure> {
     drop(disk);
     let node = Node::new(NodeLimits::default());
     node.listen(&[listen.parse()?])?;
-    let mut events = node.events();
+    let (mut events, begun) = (node.events(), Instant::now());
     tokio::spawn(async move {
         while let Some(event) = events.next().await {
-            eprintln!("{event:?}");
+            eprintln!("{:.3} {:?}", begun.elapsed().as_secs_f64(), event.kind);
         }
     });
     let resource = node.add(name, settings, FileBacking::new(file))?;
@@ -104,9 +105,8 @@ async fn measure(
     while let Some(word) = words.next() {
         let mut number =
             || -> Result<u64, Failure> { Ok(words.next().ok_or("a number is missing")?.parse()?) };
-        let alone = ["sync", "fill"].contains(word);
-        while !alone && !connected().await.0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        while *word != "fill" && !connected().await.0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         match *word {
             "sync" => {

@@ -63,9 +63,9 @@ async fn each_mode_checksum_and_compression() {
                 let writes = [
                     (0, noise(1, 4096)),
                     (4096, Bytes::from(vec![0; 8192])),
-                    (100 * 512, Bytes::from(vec![7; 300 * 1024])),
-                    (MEBIBYTE, noise(2, 1 << 20)),
-                    (3 * MEBIBYTE, noise(3, 2 << 20)),
+                    (100 * 512, Bytes::from(vec![7; 150 * 1024])),
+                    (MEBIBYTE, noise(2, 300 * 1024)),
+                    (3 * MEBIBYTE, noise(3, 200 * 1024)),
                     (512, noise(4, 512)),
                 ];
                 for (offset, data) in writes {

@@ -11,36 +11,34 @@
 //! A disk operation that the page cache can answer ends where it begins, and is told in the next
 //! pass.
 
+mod access;
 mod disk;
 mod door;
+mod message;
 mod outbox;
 mod primary;
 mod role;
 mod secondary;
 mod status;
 
-use core::net::{IpAddr, SocketAddr};
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
 use std::boxed::Box;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::vec::Vec;
 
-use bytes::Bytes;
-use hast_proto::handshake::Access as Allowed;
-use hast_proto::handshake::connecting::Which;
 use hast_proto::hooks::HookEvent;
-use hast_proto::message::Opening;
-use hast_proto::primary::{DeviceRequest, Provider, SessionId};
-use hast_proto::{Errno, ResourceName, Role};
+use hast_proto::{ResourceName, Role};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, Sleep};
 
-use self::disk::Ticket;
+pub(super) use self::access::Access;
 use self::door::Door;
-use self::primary::{PrimarySide, Undialled};
+use self::message::Done;
+pub(super) use self::message::{Call, Incoming, Message};
+use self::primary::PrimarySide;
 use self::role::Change;
 use self::secondary::SecondarySide;
 use super::super::clock::{self, within};
@@ -48,7 +46,6 @@ use super::backing::Backing;
 use super::device::Device;
 use super::event::{Event, EventKind};
 use super::link::Link;
-use super::provider::{Opened, ProviderError};
 use super::resource::{AttachError, Command, DeviceError, Resource};
 use super::settings::Settings;
 
@@ -58,66 +55,6 @@ const PASSES: usize = 64;
 const RESOLVED: Duration = Duration::from_secs(10);
 /// How long a connection may take to send what is left before it is closed.
 const CLOSING: Duration = Duration::from_secs(2);
-
-/// What others tell the task.
-pub(super) enum Message {
-    Command(Command),
-    Call(Call),
-    Incoming(Box<Incoming>),
-    /// Somebody unknown has knocked: resolve names again.
-    Resolve,
-}
-
-/// A request of the device.
-pub(super) struct Call {
-    /// Which time of being primary the device is of.
-    pub(super) term: u64,
-    pub(super) request: DeviceRequest,
-    pub(super) reply: oneshot::Sender<Result<Vec<Bytes>, Errno>>,
-}
-
-/// A connection that wants this resource.
-pub(super) struct Incoming {
-    pub(super) link: Link,
-    pub(super) peer: SocketAddr,
-    pub(super) opening: Opening,
-    pub(super) access: Allowed,
-}
-
-/// Something that was begun has ended.
-enum Done {
-    Disk(Ticket, Result<Bytes, Errno>),
-    Opened(Result<Opened, ProviderError>),
-    Attached(
-        Result<Opened, ProviderError>,
-        oneshot::Sender<Result<(), AttachError>>,
-    ),
-    Reloaded(Result<Provider, ProviderError>),
-    Dialled(SessionId, Which, Result<(Link, SocketAddr), Undialled>),
-    Resolved(Vec<IpAddr>),
-    Closed,
-}
-
-/// The addresses of a resource's `remote`.
-#[derive(Debug, Default)]
-pub(super) struct Access {
-    addresses: Mutex<Vec<IpAddr>>,
-}
-
-impl Access {
-    pub(super) fn allows(&self, address: IpAddr) -> bool {
-        let addresses = self.addresses.lock();
-        let addresses = addresses.unwrap_or_else(PoisonError::into_inner);
-        addresses.contains(&address)
-    }
-
-    fn set(&self, addresses: Vec<IpAddr>) {
-        *self
-            .addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = addresses;
-    }
-}
 
 /// Starts the task of a resource.
 pub(super) fn spawn(
@@ -241,7 +178,7 @@ impl Engine {
             match message? {
                 Message::Call(call) => match &mut self.stage {
                     Stage::Primary(side) => side.call(call),
-                    Stage::Init | Stage::Secondary(_) => refuse(call),
+                    Stage::Init | Stage::Secondary(_) => call.refuse(),
                 },
                 Message::Command(command) => self.on_command(now, command),
                 Message::Incoming(incoming) => self.door.on_incoming(now, *incoming),
@@ -422,8 +359,4 @@ impl Engine {
         self.armed = None;
         Poll::Ready(())
     }
-}
-
-fn refuse(call: Call) {
-    let _ = call.reply.send(Err(Errno::ENXIO));
 }

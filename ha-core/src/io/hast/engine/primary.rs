@@ -1,31 +1,29 @@
 //! A primary: its device, its disk, its attempts to connect and its session.
 
 mod attempt;
+mod session;
 mod status;
 
-use core::net::SocketAddr;
-use core::task::{Context, Poll};
+use core::task::Context;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::vec::Vec;
 
 use bytes::Bytes;
+use hast_proto::handshake::Failure;
 use hast_proto::handshake::connecting::Which;
-use hast_proto::handshake::{Failure, Session as Agreed};
 use hast_proto::hooks::HookEvent;
 use hast_proto::message::{Refusal, Request};
-use hast_proto::primary::{
-    Config, Event, Input, LocalCopy, Output, Partner, Primary, RequestId, SessionId,
-};
-use hast_proto::{BlockError, Errno, Length, SectorSize, Version};
+use hast_proto::primary::{Config, Event, Input, LocalCopy, Output, Partner, Primary, RequestId};
+use hast_proto::{BlockError, Errno, Length, SectorSize};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use self::attempt::Attempt;
 pub(super) use self::attempt::Undialled;
+use self::session::Session;
 use super::super::super::block::Geometry;
 use super::super::event::EventKind;
-use super::super::link::{Broken, Link};
 use super::super::provider::{Opened, ProviderError, Store};
 use super::super::resource::AttachError;
 use super::super::settings::Settings;
@@ -66,19 +64,6 @@ struct Copying {
     since: Instant,
     copied_before: u64,
     from_peer: bool,
-}
-
-/// A session.
-struct Session {
-    id: SessionId,
-    version: Version,
-    peer: SocketAddr,
-    /// For requests; nothing comes here.
-    first: Link,
-    /// For replies.
-    second: Link,
-    /// Requests that were not answered for good.
-    unanswered: u64,
 }
 
 impl PrimarySide {
@@ -151,7 +136,7 @@ impl PrimarySide {
     /// Takes a request of the device.
     pub(super) fn call(&mut self, call: Call) {
         if self.stopping || call.term != self.term {
-            super::refuse(call);
+            call.refuse();
         } else {
             self.held.push_back(call);
         }
@@ -159,7 +144,7 @@ impl PrimarySide {
 
     pub(super) fn stop(&mut self, now: Instant) {
         self.stopping = true;
-        self.held.drain(..).for_each(super::refuse);
+        self.held.drain(..).for_each(Call::refuse);
         self.machine.handle(now, Input::Stop);
     }
 
@@ -262,48 +247,6 @@ impl PrimarySide {
         busy
     }
 
-    /// Takes what the peer has sent.
-    fn receive(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let Some(session) = &mut self.session else {
-            return false;
-        };
-        let id = session.id;
-        session.second.refill();
-        let mut busy = false;
-        let ended = loop {
-            match session.second.poll_frame(cx) {
-                Poll::Ready(Ok(frame)) => {
-                    busy = true;
-                    if !frame.list().contains("received") {
-                        session.unanswered = session.unanswered.saturating_sub(1);
-                    }
-                    self.machine.handle(now, Input::Frame(id, frame));
-                }
-                Poll::Ready(Err(Broken::Closed)) => break Some(Input::Closed(id)),
-                Poll::Ready(Err(Broken::Invalid(error))) => break Some(Input::Invalid(id, error)),
-                Poll::Pending => break None,
-            }
-        };
-        let gone = session.first.poll_closed(cx).is_ready();
-        let ended = ended.or(gone.then_some(Input::Closed(id)));
-        busy |= session.second.is_exhausted() || ended.is_some();
-        if let Some(input) = ended {
-            self.session = None;
-            self.machine.handle(now, input);
-        }
-        busy
-    }
-
-    fn flush(&mut self, cx: &mut Context<'_>, now: Instant) {
-        if let Some(session) = &mut self.session {
-            if let Poll::Ready(Err(_)) = session.first.poll_flush(cx) {
-                let id = session.id;
-                self.session = None;
-                self.machine.handle(now, Input::Closed(id));
-            }
-        }
-    }
-
     /// Does what the machine wants, until as much is to be sent as a pass compresses: so the
     /// peer gets the first of it while the rest is still being made ready.
     fn drain(&mut self, now: Instant, common: &mut Common) -> bool {
@@ -341,39 +284,6 @@ impl PrimarySide {
             }
             Output::Event(event) => self.tell(now, event, common),
             Output::Stopped => self.stopped = true,
-        }
-    }
-
-    fn send(&mut self, id: SessionId, request: Request) {
-        let Some(session) = self.session.as_mut().filter(|session| session.id == id) else {
-            return;
-        };
-        if request.sequence().is_some() {
-            session.unanswered = session.unanswered.saturating_add(1);
-        }
-        let frame = self.outbox.request(request, session.version);
-        session.first.push(frame);
-    }
-
-    /// The handshake has succeeded.
-    fn establish(&mut self, now: Instant, attempt: Attempt, agreed: Agreed) {
-        let id = attempt.id;
-        match attempt.into_links() {
-            Some((first, second, peer)) => {
-                self.session = Some(Session {
-                    id,
-                    version: agreed.version,
-                    peer,
-                    first,
-                    second,
-                    unanswered: 0,
-                });
-                self.machine.handle(now, Input::Session(id, agreed));
-            }
-            None => {
-                let failed = Failure::Closed(Which::First);
-                self.machine.handle(now, Input::ConnectFailed(id, failed));
-            }
         }
     }
 

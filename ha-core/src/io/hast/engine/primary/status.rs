@@ -38,7 +38,7 @@ impl PrimarySide {
             queues: Queues {
                 idle: 0,
                 local: self.disk.pending() as u64,
-                send: session.map_or(0, |session| session.first.waiting() as u64),
+                send: session.map_or(0, |session| session.unsent() as u64),
                 receive: session.map_or(0, |session| session.unanswered),
                 done: 0,
             },
