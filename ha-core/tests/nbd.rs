@@ -273,12 +273,19 @@ async fn memory_is_shared_and_given_back() {
         assert_eq!(device.most.load(Ordering::SeqCst), 3);
         // What a connection holds that breaks is given back.
         drop(first);
-        device.permits.add_permits(100);
+        device.permits.add_permits(1000);
         for _ in 0..3 {
             assert!(matches!(second.reply().await, Reply::Chunk { kind: 1, .. }));
         }
         assert!(serving.await.unwrap().is_err());
         assert_eq!(second.read(0, 0, 98_304).await.unwrap().len(), 98_304);
+        // What carries no data needs none.
+        for command in [TRIM, WRITE_ZEROES] {
+            second.send(&request(0, command, 5, 0, 64 << 20)).await;
+            assert_eq!(second.outcome(5).await, 0);
+        }
+        assert_eq!(second.status(0, 0, 64 << 20).await.unwrap().len(), 1);
+        assert_eq!(second.write(0, &[1; 98_304]).await, 0);
         // Longer ones than there is memory for are refused.
         assert_eq!(second.read(0, 0, 98_816).await, Err(22));
     })

@@ -56,8 +56,10 @@ where
                 }
             }
             Turn::Close => {
-                stream.write_all_buf(&mut out).await?;
-                stream.shutdown().await?;
+                // Most do not wait for it.
+                if stream.write_all_buf(&mut out).await.is_ok() {
+                    let _ = stream.shutdown().await;
+                }
                 return Ok(None);
             }
             Turn::Chosen(agreed) => {
@@ -169,7 +171,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             }
         })
         .await?;
-        self.stream.shutdown().await?;
+        // All is answered; a client that took its leave may be gone by now.
+        let _ = self.stream.shutdown().await;
         Ok(())
     }
 
