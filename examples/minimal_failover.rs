@@ -33,6 +33,7 @@ use std::thread;
 use std::time::{Instant, UNIX_EPOCH};
 
 use ha_core::carp_proto::{AdvSkew, Config, Family, Key, Vhid};
+use ha_core::hast_proto::hooks::HookEvent;
 use ha_core::hast_proto::{Replication, ResourceName, Role};
 use ha_core::io::block::{BlockDevice, MemoryDevice};
 use ha_core::io::hast::{Create, Existing, Node, NodeLimits, Resource, Settings, provider};
@@ -49,7 +50,7 @@ type Result<T> = core::result::Result<T, Box<dyn Error>>;
 /// The hosts, and how good each is: the lower the advskew, the better.
 const HOSTS: [(&str, u8); 2] = [("ada", 0), ("bob", 50)];
 /// How much they can store, in records of a sector.
-const DISK: u64 = 16 << 20;
+const DISK: u64 = 4 << 20;
 const RECORD: u32 = 512;
 /// What the service can be told.
 const STORE: u8 = b's';
@@ -119,8 +120,12 @@ async fn host(name: &str, began: u64, addresses: &[SocketAddr]) -> Result<()> {
     let who = name.to_owned();
     tokio::spawn(async move {
         while let Some(event) = mirrored.next().await {
-            if let Some(hook) = event.hook {
-                say(began, &who, &format!("storage: {}", hook.word()));
+            match event.hook {
+                Some(HookEvent::Role { old, new }) => {
+                    say(began, &who, &format!("storage: {old} -> {new}"));
+                }
+                Some(hook) => say(began, &who, &format!("storage: {}", hook.word())),
+                None => {}
             }
         }
     });

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use hast_proto::conf::{Config, ResourceConfig};
-use hast_proto::control::ControlAnswer;
+use hast_proto::control::{ControlAnswer, ControlFault};
 use hast_proto::status;
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ pub(crate) fn run(command: &Command, out: &mut impl Write, err: &mut impl Write)
             common,
             role,
             names,
-        } => load(common).and_then(|config| {
+        } => load(common, err).and_then(|config| {
             let answer = ask::role(&config, (*role).into(), names)?;
             if common.json {
                 print(out, &document::role(&answer));
@@ -49,8 +49,14 @@ pub(crate) fn run(command: &Command, out: &mut impl Write, err: &mut impl Write)
     }
 }
 
-fn load(common: &Common) -> Result<Config, Failure> {
-    Ok(node::load(&common.config, common.node.as_deref())?)
+fn load(common: &Common, err: &mut impl Write) -> Result<Config, Failure> {
+    let config = node::load(&common.config, common.node.as_deref())?;
+    if common.debug > 0 {
+        let (file, resources) = (common.config.display(), config.resources.len());
+        let _ = writeln!(err, "hastctl: {file}: {resources} resources of this node");
+        let _ = writeln!(err, "hastctl: hastd is expected at {}", config.control());
+    }
+    Ok(config)
 }
 
 fn print(out: &mut impl Write, document: &Value) {
@@ -63,7 +69,7 @@ fn show(
     err: &mut impl Write,
     text: impl Fn(&hast_proto::control::StatusAnswer) -> String,
 ) -> Result<u8, Failure> {
-    let answer = ask::status(&load(&selection.common)?, &selection.names)?;
+    let answer = ask::status(&load(&selection.common, err)?, &selection.names)?;
     if selection.common.json {
         print(out, &document::status(&answer));
     } else if answer.fault.is_none() {
@@ -80,7 +86,11 @@ fn told<T>(answer: &ControlAnswer<T>, err: &mut impl Write) -> Result<u8, Failur
     }
     for (name, result) in &answer.resources {
         if let Err(fault) = result {
-            let _ = writeln!(err, "hastctl: resource {name}: {fault}");
+            let more = match fault {
+                ControlFault::NoEntry => "",
+                _ => "; the log of hastd says why",
+            };
+            let _ = writeln!(err, "hastctl: resource {name}: {fault}{more}");
         }
     }
     // No fault may look like success, whatever its number.
@@ -96,7 +106,7 @@ fn create(
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> Result<u8, Failure> {
-    let config = load(common)?;
+    let config = load(common, err)?;
     let resources: Vec<_> = names.iter().map(String::as_str).collect();
     each(common.json, &config, &resources, out, err, |resource| {
         let metadata = provider::create(resource, sizes, force)?;
@@ -105,7 +115,7 @@ fn create(
 }
 
 fn dump(selection: &Selection, out: &mut impl Write, err: &mut impl Write) -> Result<u8, Failure> {
-    let config = load(&selection.common)?;
+    let config = load(&selection.common, err)?;
     let names: Vec<_> = match selection.names.first().map(String::as_str) {
         None | Some("all") => config.resources.iter().map(|it| it.name.as_str()).collect(),
         Some(_) => selection.names.iter().map(String::as_str).collect(),

@@ -11,6 +11,7 @@ use hast_proto::control::{ControlAnswer, ControlFault, ControlRequest, Resources
 use hast_proto::frame::{Encoder, Segments};
 use hast_proto::{ResourceName, Role};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::control::Control;
@@ -27,6 +28,7 @@ use super::{log, systemd};
 #[derive(Debug)]
 pub(crate) struct Daemon {
     options: Arc<Options>,
+    /// The addresses and the pid file that are in use; what the resources are, they know.
     config: Config,
     node: Node,
     devices: Arc<Devices>,
@@ -86,7 +88,7 @@ impl Daemon {
         };
         for resource in daemon.config.resources.clone() {
             let added = daemon.add(resource);
-            added.map_err(|error| Failure::new(Failure::SOFTWARE, error))?;
+            added.map_err(|error| Failure::new(Failure::CONFIGURATION, error))?;
         }
         Ok(daemon)
     }
@@ -95,31 +97,21 @@ impl Daemon {
     /// fails is told, and the rest is done all the same.
     pub(crate) async fn apply(&mut self, to: Config) -> Result<(), String> {
         let mut errors = Vec::new();
-        // Without an address for orders or for peers it would be hard to come back.
-        if to.control() != self.config.control() {
-            self.control = open_control(to.control(), &self.resources).await?;
+        if let Err(error) = self.move_to(&to).await {
+            warn!("{error}");
+            errors.push(error);
         }
-        if to.listen != self.config.listen {
-            listen(&self.node, &to.listen).await?;
+        let mut present = Vec::new();
+        for resource in self.resources.all() {
+            present.push(resource.config().await);
         }
-        if to.pidfile() != self.config.pidfile() {
-            match open_pidfile(&self.options, &to) {
-                Ok(Some(pidfile)) => self.pidfile = Some(pidfile),
-                Ok(None) => {}
-                Err(failure) => errors.push(failure.text),
-            }
-        }
-        let plan = Plan::new(&self.config, &to);
+        let plan = Plan::new(&present, &to);
         for name in &plan.remove {
             if let Some(resource) = self.resources.find(name) {
-                note(
-                    &mut errors,
-                    name,
-                    resource.remove().await.map_err(|refused| refused.text),
-                );
-                self.resources
-                    .lock()
-                    .retain(|it| it.name().as_str() != name);
+                let removed = resource.remove(&self.node).await;
+                note(&mut errors, name, removed.map_err(|refused| refused.text));
+                let mut resources = self.resources.lock();
+                resources.retain(|it| it.name().as_str() != name);
             }
         }
         for config in plan.add {
@@ -128,22 +120,16 @@ impl Daemon {
         }
         for (config, change) in plan.change {
             let name = config.name.to_string();
-            let done = match self.resources.find(&name) {
-                Some(resource) => resource
-                    .configure(config, change)
-                    .await
-                    .map_err(|refused| refused.text),
-                // What could not be added before may be right now.
-                None => self.add(config),
-            };
-            note(&mut errors, &name, done);
+            if let Some(resource) = self.resources.find(&name) {
+                let changed = resource.configure(&self.node, config, change).await;
+                note(&mut errors, &name, changed.map_err(|refused| refused.text));
+            }
         }
         let place = |it: &Arc<Running>| {
             let mut resources = to.resources.iter();
             resources.position(|resource| resource.name.as_str() == it.name().as_str())
         };
         self.resources.lock().sort_by_key(place);
-        self.config = to;
         while self.hooks.try_join_next().is_some() {}
         match errors.as_slice() {
             [] => Ok(()),
@@ -151,12 +137,30 @@ impl Daemon {
         }
     }
 
+    /// Takes other addresses and another pid file. Where that fails, what there was stays.
+    async fn move_to(&mut self, to: &Config) -> Result<(), String> {
+        if to.control() != self.config.control() {
+            self.control = open_control(to.control(), &self.resources).await?;
+            self.config.control.clone_from(&to.control);
+        }
+        if to.listen != self.config.listen {
+            listen(&self.node, &to.listen).await?;
+            self.config.listen.clone_from(&to.listen);
+        }
+        if to.pidfile() != self.config.pidfile() && self.options.pidfile.is_none() {
+            let pidfile = open_pidfile(&self.options, to).map_err(|failure| failure.text)?;
+            self.pidfile = pidfile;
+            self.config.pidfile.clone_from(&to.pidfile);
+        }
+        Ok(())
+    }
+
     fn add(&mut self, config: ResourceConfig) -> Result<(), String> {
         let name = ResourceName::new(config.name.as_str()).map_err(|error| error.to_string())?;
         let (hook, worker) = Hook::new(name, self.options.hook_timeout());
         self.hooks.spawn(worker);
         let running = Running::start(
-            self.node.clone(),
+            &self.node,
             self.devices.clone(),
             config,
             hook,
@@ -173,12 +177,15 @@ impl Daemon {
         drop(self.control);
         self.devices.close_all().await;
         let ended = self.node.shutdown().await;
-        // It ends with the node's events, and the hooks with the resources.
+        // It ends when it has seen the node's last events, and the hooks end with the resources.
         drop(self.node);
-        self.resources.lock().clear();
         let _ = self.watching.await;
+        self.resources.lock().clear();
         let mut hooks = self.hooks;
-        while hooks.join_next().await.is_some() {}
+        let told = async { while hooks.join_next().await.is_some() {} };
+        if timeout(self.options.hook_timeout(), told).await.is_err() {
+            warn!("exec: killed, with events that are not told");
+        }
         ended.map_err(|error| Failure::new(Failure::SOFTWARE, error))
     }
 }

@@ -152,7 +152,7 @@ fn serve(tasks: &mut JoinSet<()>, server: Server, listener: Listener, socket: St
 #[cfg(test)]
 mod tests {
     use ha_core::io::block::MemoryDevice;
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixStream;
 
     use super::*;
@@ -206,6 +206,30 @@ mod tests {
         );
         devices.close_all().await;
         devices.open(&name("b"), "disk", memory()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn by_tcp_there_are_all_devices() {
+        let folder = tempfile::tempdir().unwrap();
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let devices = Devices::new(folder.path(), &[address.to_string()]).await;
+        let devices = devices.unwrap();
+        devices.open(&name("a"), "disk", memory()).await.unwrap();
+        let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+        let mut greeting = [0; 18];
+        client.read_exact(&mut greeting).await.unwrap();
+        // Fixed newstyle; then NBD_OPT_EXPORT_NAME, which is answered only if there is one.
+        client.write_all(&[0, 0, 0, 1]).await.unwrap();
+        client
+            .write_all(b"IHAVEOPT\0\0\0\x01\0\0\0\x04disk")
+            .await
+            .unwrap();
+        assert_eq!(client.read_u64().await.unwrap(), 1 << 20);
+        devices.close(&name("a")).await;
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).await.unwrap();
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ fn resource_event(resource: &str, kind: &EventKind) {
     match kind {
         EventKind::Role { old, new } => match new {
             Role::Init => info!(resource, %old, %new, "role changed: nothing is served any more"),
-            Role::Primary => info!(resource, %old, %new, "role changed: the device can be used"),
+            Role::Primary => info!(resource, %old, %new, "role changed: this node is written to"),
             Role::Secondary => info!(resource, %old, %new, "role changed: waiting for the primary"),
         },
         EventKind::Primary(event) => primary_event(resource, event),

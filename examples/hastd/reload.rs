@@ -23,15 +23,16 @@ pub(crate) enum Change {
 }
 
 impl Plan {
-    pub(crate) fn new(old: &Config, new: &Config) -> Self {
+    /// From what there is, whatever was wanted before, so that what has failed is tried again.
+    pub(crate) fn new(present: &[ResourceConfig], new: &Config) -> Self {
         let mut plan = Self::default();
-        for resource in &old.resources {
+        for resource in present {
             if new.resource(resource.name.as_str()).is_none() {
                 plan.remove.push(resource.name.to_string());
             }
         }
         for resource in &new.resources {
-            match old.resource(resource.name.as_str()) {
+            match present.iter().find(|it| it.name == resource.name) {
                 None => plan.add.push(resource.clone()),
                 Some(before) if before == resource => {}
                 Some(before) => plan
@@ -71,7 +72,7 @@ mod tests {
 
     fn plan(from: &str, to: &str) -> Plan {
         assert!(TWO.contains(from), "{from}");
-        Plan::new(&config(TWO), &config(&TWO.replace(from, to)))
+        Plan::new(&config(TWO).resources, &config(&TWO.replace(from, to)))
     }
 
     fn changed(plan: &Plan) -> Vec<(&str, Change)> {

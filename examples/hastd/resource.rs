@@ -21,7 +21,6 @@ use super::reload::Change;
 #[derive(Debug)]
 pub(crate) struct Running {
     name: ResourceName,
-    node: Node,
     devices: Arc<Devices>,
     hook: Hook,
     /// How long to wait between attempts to connect.
@@ -71,19 +70,18 @@ impl From<RoleError> for Refused {
 impl Running {
     /// Adds a resource to the node, in the role init.
     pub(crate) fn start(
-        node: Node,
+        node: &Node,
         devices: Arc<Devices>,
         config: ResourceConfig,
         hook: Hook,
         reconnect: Duration,
     ) -> Result<Self, Refused> {
         let name = hook.resource().clone();
-        let resource = add(&node, &name, &config, reconnect)?;
+        let resource = add(node, &name, &config, reconnect)?;
         check_exec(&config);
         info!(resource = %name, "added");
         Ok(Self {
             name,
-            node,
             devices,
             hook,
             reconnect,
@@ -95,6 +93,11 @@ impl Running {
 
     pub(crate) fn name(&self) -> &ResourceName {
         &self.name
+    }
+
+    /// How it is configured, which after a failure may not be how it was to be.
+    pub(crate) async fn config(&self) -> ResourceConfig {
+        self.config.lock().await.clone()
     }
 
     /// Changes the role, and returns the one before. The device of a primary can be used when this
@@ -111,7 +114,7 @@ impl Running {
             self.devices.close(&self.name).await;
         }
         let before = resource.set_role(role).await?;
-        if role == Role::Primary {
+        if role == Role::Primary && before != Role::Primary {
             let device = resource.device().await.map_err(Refused::new)?;
             let opened = self
                 .devices
@@ -131,6 +134,7 @@ impl Running {
     /// Goes on with another configuration.
     pub(crate) async fn configure(
         &self,
+        node: &Node,
         new: ResourceConfig,
         change: Change,
     ) -> Result<(), Refused> {
@@ -146,8 +150,8 @@ impl Running {
             }
             Change::Restart => {
                 let role = self.change_role(&config, Role::Init).await?;
-                self.node.remove(&self.name).await?;
-                let resource = add(&self.node, &self.name, &new, self.reconnect)?;
+                node.remove(&self.name).await?;
+                let resource = add(node, &self.name, &new, self.reconnect)?;
                 *lock(&self.resource) = resource;
                 *config = new;
                 self.change_role(&config, role).await?;
@@ -158,10 +162,10 @@ impl Running {
     }
 
     /// Takes the resource from the node.
-    pub(crate) async fn remove(&self) -> Result<(), Refused> {
+    pub(crate) async fn remove(&self, node: &Node) -> Result<(), Refused> {
         let _config = self.config.lock().await;
         self.devices.close(&self.name).await;
-        self.node.remove(&self.name).await?;
+        node.remove(&self.name).await?;
         info!(resource = %self.name, "removed");
         Ok(())
     }

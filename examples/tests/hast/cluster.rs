@@ -147,18 +147,9 @@ impl Cluster {
             .append(true)
             .open(self.path(&format!("{}.log", node.name())))
             .expect("a log");
-        let child = program("hastd")
-            .args([
-                "-F",
-                "--node",
-                node.name(),
-                "--reconnect",
-                "0.1",
-                "--devices",
-            ])
-            .arg(self.path(&format!("{}.devices", node.name())))
-            .arg("-c")
-            .arg(self.path("hast.conf"))
+        let child = self
+            .daemon(node)
+            .args(["-F", "--reconnect", "0.1"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -168,6 +159,23 @@ impl Cluster {
         wait_until("hastd takes orders", || {
             self.ctl(node, &["status"]).status.success()
         });
+    }
+
+    /// Runs hastd on a node, until it ends or goes into the background.
+    pub(crate) fn hastd(&self, node: Node, arguments: &[&str]) -> Output {
+        let mut daemon = self.daemon(node);
+        daemon.args(arguments).stdin(Stdio::null());
+        daemon.output().expect("a process")
+    }
+
+    fn daemon(&self, node: Node) -> Command {
+        let mut daemon = program("hastd");
+        daemon
+            .args(["--node", node.name(), "--devices"])
+            .arg(self.path(&format!("{}.devices", node.name())))
+            .arg("-c")
+            .arg(self.path("hast.conf"));
+        daemon
     }
 
     pub(crate) fn start_both(&mut self) {

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
 use libtest_mimic::Trial;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::cluster::Node::{Ada, Bob};
 use super::cluster::{Cluster, wait_until};
@@ -18,6 +18,8 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("hastctl_prints_what_the_original_does", texts),
         trial("hastctl_ends_with_the_status_of_the_original", statuses),
+        trial("hastd_ends_with_the_status_of_the_original", ends),
+        trial("in_the_background", background),
         trial("hooks_are_told", hooks),
         trial("a_reload_leaves_the_rest_alone", reload),
         trial(
@@ -124,6 +126,57 @@ fn statuses() {
     assert_eq!(code(&cluster, &["status"]), Some(78));
     fs::remove_file(cluster.path("hast.conf")).expect("a file");
     assert_eq!(code(&cluster, &["status"]), Some(72));
+}
+
+fn ends() {
+    let mut cluster = Cluster::new(SIZE, "");
+    let code = |cluster: &Cluster, arguments: &[&str]| cluster.hastd(Ada, arguments).status.code();
+    assert_eq!(code(&cluster, &["--check"]), Some(0));
+    assert_eq!(code(&cluster, &["--no-such-option"]), Some(64));
+    let usual = cluster.config("");
+    for (wrong, expected) in [
+        ("timeout soon\n".to_owned(), 78),
+        (
+            usual.replace("remote tcp4://127.0.0.1:", "remote tcp4://h:x"),
+            78,
+        ),
+        // What it cannot do, it does not begin without.
+        (
+            usual.replace("resource shared {", "resource shared { arbiter tcp://h"),
+            78,
+        ),
+    ] {
+        cluster.write_config(&wrong);
+        assert_eq!(code(&cluster, &["--check"]), Some(expected), "{wrong}");
+        assert_eq!(code(&cluster, &["-F"]), Some(expected), "{wrong}");
+    }
+    cluster.write_config(&usual);
+    let pidfile = cluster.path("pid").display().to_string();
+    cluster.start(Ada);
+    // The addresses are in use.
+    assert_eq!(code(&cluster, &["-F", "-P", &pidfile]), Some(71));
+    cluster.stop(Ada);
+    assert!(!cluster.path("ada.control").exists());
+    fs::remove_file(cluster.path("hast.conf")).expect("a file");
+    assert_eq!(code(&cluster, &["-F"]), Some(72));
+}
+
+fn background() {
+    let cluster = Cluster::new(SIZE, "");
+    let pidfile = cluster.path("pid").display().to_string();
+    // It takes orders when whoever has started it goes on.
+    let started = cluster.hastd(Ada, &["-P", &pidfile]);
+    assert_eq!(started.status.code(), Some(0), "{started:?}");
+    let pid = fs::read_to_string(&pidfile).expect("a pid file");
+    let pid = Pid::from_raw(pid.trim().parse().expect("a number")).expect("a process");
+    let primary = cluster.ctl(Ada, &["role", "primary", "shared"]);
+    let again = cluster.hastd(Ada, &["-P", &pidfile]);
+    // Whatever came of that, it ends.
+    kill_process(pid, Signal::TERM).expect("a process of ours");
+    wait_until("it has ended", || !cluster.path("pid").exists());
+    assert!(primary.status.success(), "{primary:?}");
+    assert_eq!(again.status.code(), Some(75), "{again:?}");
+    assert!(!cluster.device(Ada).exists());
 }
 
 fn hooks() {
