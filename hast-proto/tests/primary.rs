@@ -1017,6 +1017,31 @@ fn nothing_replaces_a_disk_that_has_what_the_peer_lacks() {
 }
 
 #[test]
+fn a_step_of_before_the_failure_copies_nothing_after_it() {
+    let mut node = Node::new(config(), known(), Consistency::Consistent);
+    node.input(Input::Start);
+    node.establish(Peer { map: 1, ..EVEN });
+    node.done("map", Ok(()));
+    while node.has("read") {
+        node.done("read", Ok(()));
+    }
+    // Both halves of the extent are on their way to the peer when the disk fails, and works again.
+    node.write(16384);
+    node.done("map", Ok(()));
+    node.done("write", Err(Errno::EIO));
+    node.input(Input::Attach(same_disk()));
+    assert!(node.machine.map().differs(0));
+    node.sent.rotate_right(1);
+    node.reply(Ok(()));
+    node.reply(Ok(()));
+    node.reply(Ok(()));
+    // The new walk copies both anew, of which only one has ended.
+    node.done("read 0", Ok(()));
+    node.reply(Ok(()));
+    assert!(node.has("read 4096") && node.machine.map().differs(0));
+}
+
+#[test]
 fn a_mark_that_could_not_be_stored_is_tried_with_the_next_session() {
     let ahead = Peer {
         counters: Counters {

@@ -310,14 +310,23 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
     }
 
     fn end_step(&mut self, key: u64, outcome: StepOutcome) {
-        let Some(Moving { step, range, .. }) = self.copying.steps.remove(&key) else {
+        let Some(moving) = self.copying.steps.remove(&key) else {
             return;
         };
+        let Moving {
+            step,
+            range,
+            is_stale,
+        } = moving;
         if outcome == StepOutcome::Copied {
             self.stats.copied = self.stats.copied.saturating_add(range.length.get());
             // Before the mark goes: it may be in a write cache.
             let unsettled = self.map.unsettle(range.offset, range.length);
             debug_assert!(unsettled.is_ok(), "{unsettled:?}");
+        }
+        if is_stale {
+            // Its walk is over; and the map may be another one, that counts walks anew.
+            return;
         }
         if let Some(finished) = self.map.step_done(step, outcome) {
             if finished.agree == Agree::StepFailed {
