@@ -1459,7 +1459,56 @@ fn a_flush_that_fails_there_is_not_tried_again_at_once() {
         }
     }
     assert_eq!(node.take().matches("> flush").count(), 1);
-    assert_eq!(node.machine.map().unsettled_extents(), 16);
+    let map = node.machine.map();
+    assert_eq!(map.to_copy() + map.unsettled_extents(), 16);
+}
+
+#[test]
+fn what_a_failed_flush_may_have_dropped_there_is_copied_again() {
+    let mut node = Node::up(config());
+    node.write(0);
+    node.all_done();
+    node.take();
+    node.request(DeviceRequest::Flush);
+    node.done("flush", Ok(()));
+    node.reply(Err(Errno::EIO));
+    assert_eq!(node.take(), "flush, > flush, metadata 1 0, > copying, 2 ok");
+    assert!(node.machine.map().differs(0) && !node.machine.is_in_sync());
+    node.wait(10 * SECOND);
+    node.all_done();
+    assert!(node.machine.is_in_sync());
+}
+
+#[test]
+fn a_flush_of_before_a_loss_settles_nothing_after_it() {
+    let mut node = Node::up(config());
+    node.write(0);
+    node.all_done();
+    node.request(DeviceRequest::Flush);
+    let old = node.disk.remove(0);
+    node.lose();
+    node.wait(SECOND);
+    node.establish(EVEN);
+    node.all_done();
+    // The flush of before ends while another one settles, and a third begins.
+    node.write(8192);
+    node.all_done();
+    node.request(DeviceRequest::Flush);
+    let second = (node.disk.remove(0), node.sent.remove(0));
+    node.input(Input::Disk(old.0, Ok(Bytes::new())));
+    node.write(16384);
+    while node.has("map") || node.has("write") {
+        node.disk_done(Ok(()));
+    }
+    node.reply(Ok(()));
+    node.request(DeviceRequest::Flush);
+    node.input(Input::Disk(second.0.0, Ok(Bytes::new())));
+    node.give(&Reply::Done {
+        sequence: second.1.sequence().unwrap(),
+    });
+    assert_eq!(node.machine.map().unsettled_extents(), 1, "the third one's");
+    node.all_done();
+    assert_eq!(node.machine.map().unsettled_extents(), 0);
 }
 
 #[test]

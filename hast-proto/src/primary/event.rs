@@ -163,8 +163,9 @@ pub enum Input {
     Invalid(SessionId, FrameError),
     /// A connection has ended.
     Closed(SessionId),
-    /// The local disk works again, or has been replaced, and this is on it. No operation given
-    /// out before is on its way any more.
+    /// The local disk works again, or has been replaced, and this is on it. The end of every
+    /// operation given out before has been told. A replacement is refused if the peer lacks
+    /// anything: then it must be the disk that failed.
     Attach(Provider),
     /// The operator has changed these.
     Configure(Config),
@@ -245,7 +246,8 @@ pub enum Event {
         /// Whether everything is copied to it.
         from_peer: bool,
     },
-    /// What was to be attached does not fit, or nothing had failed.
+    /// What was to be attached does not fit, or has not what the peer lacks, or nothing had
+    /// failed.
     AttachRefused,
     /// The peer has failed a request.
     PeerError(Errno),

@@ -67,6 +67,13 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         }
     }
 
+    /// What the flushes on their way were to settle is not what it was.
+    pub(super) fn settle_nothing(&mut self) {
+        for flush in self.flushes.values_mut() {
+            flush.settles = false;
+        }
+    }
+
     pub(super) fn on_local_flush(&mut self, now: T, key: u64, result: Result<Bytes, Errno>) {
         let Some(flush) = self.flushes.get_mut(&key) else {
             return;
@@ -102,6 +109,15 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
                 true => None,
                 false => self.now.map(|now| now + self.config.copy_retry),
             };
+        }
+        let refused = flush.remote == Part::Failed && self.peer.is_up();
+        if refused && self.copy == LocalCopy::Current {
+            // A disk that fails a flush may have dropped what it was to write, and need not fail
+            // the next.
+            self.map.peer_lost();
+            self.settle_nothing();
+            let _ = self.count_absence();
+            self.copy_later();
         }
         if let Some(request) = flush.request {
             let done = match self.copy {

@@ -296,6 +296,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         }
         map.not_written();
         self.map = map;
+        self.settle_nothing();
         let local = &mut self.local;
         local.stored = Stored::new(alloc::vec![0; provider.map.len()]);
         local.stored_metadata = provider.metadata.clone();

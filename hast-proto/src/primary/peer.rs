@@ -530,6 +530,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             }
             self.forget_remote_writes();
             self.map.peer_lost();
+            self.settle_nothing();
         }
         self.release();
         self.route_held_reads();
