@@ -795,6 +795,13 @@ fn the_modes_acknowledge_when_they_say() {
     // The peer never gets it: that is as good as written alone.
     node.lose();
     assert_eq!(node.take(), "disconnect, metadata 1 0");
+
+    // Nor does it if it refuses.
+    let mut node = with(Replication::Async);
+    node.done("write", Ok(()));
+    node.take();
+    node.reply(Err(Errno::EIO));
+    assert_eq!(node.take(), "> copying, metadata 1 0");
 }
 
 #[test]

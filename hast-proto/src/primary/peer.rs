@@ -517,13 +517,6 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             self.event(Event::Disconnected(loss));
             self.counters.disconnected();
             self.abort_copying();
-            if self.copy == LocalCopy::Current
-                && self.writes.values().any(|it| it.is_acknowledged())
-            {
-                // Acknowledged, and perhaps not there: as good as written alone. Nobody waits
-                // for it.
-                let _ = self.count_absence();
-            }
             let asked = core::mem::take(&mut self.asked);
             for asked in asked.into_values() {
                 self.answered(asked, Err(Errno::ENOTCONN));

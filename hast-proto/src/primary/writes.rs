@@ -44,12 +44,7 @@ impl Write {
 
     /// Whether it was acknowledged before the peer had it even in memory.
     pub(super) fn is_ahead(&self) -> bool {
-        self.is_acknowledged() && self.mode == Replication::Async
-    }
-
-    /// Whether it was acknowledged though the peer may not have it.
-    pub(super) fn is_acknowledged(&self) -> bool {
-        self.answered && self.remote == Part::Pending
+        self.answered && self.remote == Part::Pending && self.mode == Replication::Async
     }
 }
 
@@ -309,12 +304,16 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         if !write.issued {
             return;
         }
-        let range = write.range;
+        let (range, answered, remote) = (write.range, write.answered, write.remote);
         if matches!(write.remote, Part::Absent | Part::Failed)
             || matches!(write.local, Part::Absent | Part::Failed)
         {
             // Before the acknowledgement, and before the pending mark goes.
             self.lacks(range);
+        }
+        if answered && remote == Part::Failed && self.copy == LocalCopy::Current {
+            // Acknowledged, and perhaps not there: as good as written alone. Nobody waits for it.
+            let _ = self.count_absence();
         }
         self.answer(key);
         let Some(write) = self.writes.get(&key) else {
