@@ -216,6 +216,8 @@ pub struct Primary<T> {
     copying: Copying<T>,
     operations: BTreeMap<OperationId, Purpose>,
     asked: BTreeMap<Sequence, Asked>,
+    /// Since when the oldest of them is the oldest.
+    waiting_since: Option<T>,
     next_operation: OperationId,
     next_key: u64,
     next_sequence: Sequence,
@@ -259,6 +261,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             copying: Copying::new(),
             operations: BTreeMap::new(),
             asked: BTreeMap::new(),
+            waiting_since: None,
             next_operation: OperationId::FIRST,
             next_key: 0,
             // HAST §15.5: a request of the device never has number 1.
@@ -341,6 +344,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         }
         [
             self.peer.deadline(&self.config),
+            self.overdue_at(),
             self.held_until,
             self.local.store_map_at,
             self.copying.deadline(),

@@ -1281,6 +1281,44 @@ fn a_silent_peer_is_asked_for_a_sign_of_life_and_then_given_up() {
 }
 
 #[test]
+fn a_request_that_is_never_answered_ends_the_session_though_others_are() {
+    let mut node = Node::up(config());
+    node.write(0);
+    node.done("map", Ok(()));
+    node.done("write", Ok(()));
+    let stuck = node.sent.remove(0);
+    // The peer is there all the time, and answers signs of life.
+    for _ in 0..19 {
+        node.wait(SECOND);
+        node.read(512);
+        node.done("read", Ok(()));
+        while !node.sent.is_empty() {
+            node.reply(Ok(()));
+        }
+    }
+    assert!(node.machine.is_connected());
+    node.take();
+    node.wait(SECOND);
+    assert!(node.events.contains(&Event::Disconnected(Loss::Unanswered)));
+    assert!(node.take().contains("disconnect, metadata 1 0"));
+    node.done("metadata", Ok(()));
+    assert_eq!(node.take(), "1 ok");
+    drop(stuck);
+
+    // One that is slow, but answers one after the other, is not given up.
+    let mut node = Node::up(config());
+    for request in 0..4 {
+        node.write(request * 512);
+    }
+    node.done("map", Ok(()));
+    for _ in 0..4 {
+        node.wait(19 * SECOND);
+        node.reply(Ok(()));
+    }
+    assert!(node.machine.is_connected());
+}
+
+#[test]
 fn replies_that_fit_nothing_end_the_session() {
     let sequence = Sequence::new(1_000_000).unwrap();
     let data = Reply::Data {

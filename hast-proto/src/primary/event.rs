@@ -28,7 +28,8 @@ pub struct Config {
     /// The most octets of data in a request to the peer; larger ones are split.
     pub request_size: RequestSize,
     /// After how much silence the peer is taken for dead. Half of it without a sign of life, it
-    /// is asked for one, by a READ of a sector: it never answers a keepalive.
+    /// is asked for one, by a READ of a sector: it never answers a keepalive. A request may not
+    /// remain the oldest without an answer for longer either.
     pub timeout: Duration,
     /// After how long without a request a keepalive is sent. A real secondary waits 20 s.
     pub keepalive: Duration,
@@ -265,6 +266,9 @@ pub enum Loss {
     /// The peer was silent for too long.
     #[error("peer silent for too long")]
     Silent,
+    /// The peer has answered, but not the request that has waited longest, for too long.
+    #[error("request unanswered for too long")]
+    Unanswered,
     /// What was received is no frame.
     #[error(transparent)]
     Frame(#[from] FrameError),

@@ -159,7 +159,15 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         self.outputs.push_back(connect);
     }
 
+    /// Returns when the peer is given up for a request that it does not answer, though it
+    /// answers others. On a slow connection the oldest one is never the same for long.
+    pub(super) fn overdue_at(&self) -> Option<T> {
+        let since = self.waiting_since.filter(|_| !self.asked.is_empty())?;
+        Some(since + self.config.timeout)
+    }
+
     pub(super) fn on_peer_timeout(&mut self, now: T) {
+        let is_overdue = self.overdue_at().is_some_and(|overdue| overdue <= now);
         let config = &self.config;
         match &mut self.peer.stage {
             Stage::Waiting { retry_at } => {
@@ -184,6 +192,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             } => {
                 if *heard + config.timeout <= now {
                     self.lose(now, Loss::Silent);
+                } else if is_overdue {
+                    self.lose(now, Loss::Unanswered);
                 } else if !*probed && *heard + config.timeout / 2 <= now {
                     *probed = true;
                     let length = Length::new(config.sector.get().into());
@@ -388,6 +398,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
 
     /// Sends a request, whose answer is for `asked`.
     pub(super) fn ask(&mut self, asked: Asked, request: impl FnOnce(Sequence) -> Request) {
+        if self.asked.is_empty() {
+            self.waiting_since = self.now;
+        }
         let sequence = self.next_sequence;
         self.next_sequence = match sequence.next() {
             Sequence::SYNCHRONISATION => Sequence::SYNCHRONISATION.next(),
@@ -440,7 +453,11 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         let sequence = reply.sequence();
         let unexpected = Loss::Unexpected { sequence };
         let sequence = sequence.ok_or(unexpected)?;
+        let is_oldest = self.asked.first_key_value().map(|it| *it.0) == Some(sequence);
         let asked = self.asked.remove(&sequence).ok_or(unexpected)?;
+        if is_oldest {
+            self.waiting_since = self.now;
+        }
         match (asked, reply) {
             (Asked::Memsync { key }, Reply::Received { .. }) => {
                 self.asked.insert(sequence, Asked::Write { key });

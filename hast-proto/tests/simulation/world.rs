@@ -546,7 +546,7 @@ impl World {
         self.log(|| format!("node {node}: {event:?}"));
         self.seen.note(match event {
             Event::Connected(_) => "connected",
-            Event::Disconnected(primary::Loss::Silent) => "peer silent",
+            Event::Disconnected(primary::Loss::Silent | primary::Loss::Unanswered) => "peer silent",
             Event::Disconnected(primary::Loss::Frame(_)) => "torn frame",
             Event::Disconnected(primary::Loss::Closed) => "peer closed",
             Event::Disconnected(loss) => panic!("a healthy peer was lost: {loss}"),
