@@ -361,12 +361,12 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Secondary<T> {
     fn on_progress(&mut self, progress: Progress) {
         self.mark.told = true;
         self.settled_at = None;
-        if self.config.source == SyncSource::Primary {
-            self.want(match progress {
-                Progress::Copying => Consistency::Inconsistent,
-                Progress::Agreed => Consistency::Consistent,
-            });
-        }
+        // Also of one that was the source when the session began: it may have missed a write
+        // since.
+        self.want(match progress {
+            Progress::Copying => Consistency::Inconsistent,
+            Progress::Agreed => Consistency::Consistent,
+        });
     }
 
     fn on_timeout(&mut self, now: T) {

@@ -355,7 +355,7 @@ fn the_first_request_clears_the_map_and_nothing_else_does() {
     let mut session = Session::idle(SyncSource::Secondary);
     session.input(Input::Start);
     session.request(Request::Keepalive);
-    session.request(Request::Progress(Progress::Copying));
+    session.request(Request::Progress(Progress::Agreed));
     assert_eq!(session.take(), "");
     session.request(read(2, 0));
     assert_eq!(session.take(), "clear, read 0");
@@ -466,12 +466,16 @@ fn our_own_primary_says_when_the_mark_goes() {
 }
 
 #[test]
-fn the_source_is_never_marked() {
+fn the_source_is_only_marked_when_it_is_told() {
     let mut session = Session::idle(SyncSource::Secondary);
     session.input(Input::Start);
-    session.request(Request::Progress(Progress::Copying));
     session.request(write(1, 0, false));
     assert_eq!(session.take(), "clear, write 0");
+    // The primary has everything by now, and this node has missed something since.
+    session.request(Request::Progress(Progress::Agreed));
+    assert_eq!(session.take(), "");
+    session.request(Request::Progress(Progress::Copying));
+    assert_eq!(session.take(), "Inconsistent");
 }
 
 #[test]
