@@ -49,6 +49,9 @@
 //! | preparing | the same | close the newcomer | refuse; accept; or store the adopted identity; idle or storing | - | the same, and give up after the limit | give up if it is one of the two |
 //! | storing | the same | close the newcomer | - | accept, or refuse if it failed; idle | the same | the same |
 //!
+//! As long as `Stored` is still to come for a second step that was given up, newcomers are closed
+//! as in storing: nobody could tell whose identity had been stored.
+//!
 //! Openings are refused in any state for want of access, in a role other than secondary, and
 //! with a token that is not known. "Give up" closes both connections; what a driver still does
 //! for `Prepare` or `StoreMetadata` is ignored when it comes.

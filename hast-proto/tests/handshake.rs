@@ -635,6 +635,20 @@ fn an_identity_that_cannot_be_stored_is_not_adopted() {
 }
 
 #[test]
+fn nobody_is_let_in_by_what_was_stored_for_somebody_else() {
+    let mut door = door_in(2);
+    door.input(accepting::Input::Closed(Connection(1)));
+    door.words();
+    door.second_with(4, Virgin::Yes, Token::new([3; 16]));
+    assert_eq!(
+        door.words(),
+        "another handshake is being completed, close 3, close 4"
+    );
+    door.stored(Ok(()));
+    assert_eq!(door.words(), "");
+}
+
+#[test]
 fn a_full_map_has_every_bit() {
     let mut door = Door::open();
     door.second(2, Virgin::No);

@@ -206,6 +206,8 @@ pub struct SecondaryHandshake<T> {
     role: Role,
     half_open: Vec<HalfOpen<T>>,
     completing: Option<Completing<T>>,
+    /// Whether `StoreMetadata` is on its way, perhaps for a second step that was given up.
+    storing: bool,
     now: Option<T>,
     outputs: VecDeque<Output>,
 }
@@ -219,6 +221,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> SecondaryHandshake<T> {
             role: Role::Init,
             half_open: Vec::new(),
             completing: None,
+            storing: false,
             now: None,
             outputs: VecDeque::new(),
         }
@@ -319,7 +322,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> SecondaryHandshake<T> {
         };
         // Used once, whatever comes of it.
         let half = self.half_open.remove(position);
-        if self.completing.is_some() {
+        if self.completing.is_some() || self.storing {
             let refusing = Output::Refused(half.connection, Refusing::Busy);
             self.outputs.push_back(refusing);
             self.close(half.connection, second);
@@ -395,6 +398,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> SecondaryHandshake<T> {
                 metadata.previous_role = Role::Secondary;
                 completing.decided = Some(decided);
                 self.completing = Some(completing);
+                self.storing = true;
                 self.outputs.push_back(Output::StoreMetadata(metadata));
             }
             None => self.establish(&completing, decided),
@@ -402,6 +406,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> SecondaryHandshake<T> {
     }
 
     fn on_stored(&mut self, result: Result<(), crate::Errno>) {
+        self.storing = false;
         let Some(mut completing) = self.completing.take() else {
             return;
         };
