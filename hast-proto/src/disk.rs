@@ -16,6 +16,10 @@ pub struct OperationId(u64);
 impl OperationId {
     pub(crate) const FIRST: Self = Self(0);
 
+    pub(crate) const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
     /// Returns the number.
     #[must_use]
     pub const fn get(self) -> u64 {

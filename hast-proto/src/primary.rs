@@ -110,7 +110,7 @@ use crate::decision::PrimaryCounters;
 use crate::disk::{DiskOperation, OperationId};
 use crate::layout::KeepDirty;
 use crate::metadata::Metadata;
-use crate::range::Range;
+use crate::range::{Range, Ranges};
 use crate::types::{Errno, Length, Sequence};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -206,8 +206,10 @@ pub struct Primary<T> {
     /// Whether requests wait for the first attempt, and until when at the latest.
     held_until: Option<T>,
     writes: BTreeMap<u64, Write>,
-    /// Those of them that nobody was asked yet.
-    unissued: BTreeSet<u64>,
+    /// Those of them that are not on the local disk, and so in the way of later ones.
+    blocking: Ranges,
+    /// Those that may be issued as soon as their extents are marked, and no step is in the way.
+    ready: BTreeSet<u64>,
     reads: BTreeMap<u64, Read>,
     flushes: BTreeMap<u64, Flush>,
     /// When a flush of the machine's own may be tried again.
@@ -253,7 +255,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             peer: Peer::new(),
             held_until: None,
             writes: BTreeMap::new(),
-            unissued: BTreeSet::new(),
+            blocking: Ranges::default(),
+            ready: BTreeSet::new(),
             reads: BTreeMap::new(),
             flushes: BTreeMap::new(),
             flush_after: None,

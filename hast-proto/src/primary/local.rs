@@ -24,7 +24,7 @@ pub(super) struct Local<T> {
     stored_metadata: Metadata,
     storing_metadata: Option<Metadata>,
     pub(super) stored: Stored,
-    /// Writes whose extents are marked in memory, and that wait for the disk.
+    /// Writes whose extents are marked in memory, but not on disk yet.
     pub(super) marking: BTreeSet<u64>,
     /// Whether somebody waits for the map.
     pub(super) map_is_due: bool,
@@ -183,6 +183,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             Ok(_) => {
                 self.stats.map_writes = self.stats.map_writes.saturating_add(1);
                 self.local.stored.finish();
+                self.remark();
             }
             Err(error) => {
                 self.local.stored.fail();
@@ -247,6 +248,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         self.copy = LocalCopy::Failed { complete };
         self.event(Event::LocalFailed { error, complete });
         self.abort_copying();
+        self.remark();
         if self.peer.is_opening() {
             self.lose(now, Loss::Local);
         }
@@ -297,6 +299,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         map.not_written();
         self.map = map;
         self.settle_nothing();
+        self.remark();
         let local = &mut self.local;
         local.stored = Stored::new(alloc::vec![0; provider.map.len()]);
         local.stored_metadata = provider.metadata.clone();

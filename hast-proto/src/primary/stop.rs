@@ -13,7 +13,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         for write in writes.values().filter(|write| !write.answered) {
             self.complete(write.request(), Err(Errno::ENXIO));
         }
-        self.unissued.clear();
+        self.blocking.clear();
+        self.ready.clear();
         self.fail_reads(Errno::ENXIO);
         let flushes = core::mem::take(&mut self.flushes);
         for request in flushes.values().filter_map(|flush| flush.request) {

@@ -24,6 +24,8 @@ pub(super) struct Write {
     /// When it is acknowledged, as it was when it was issued.
     mode: Replication,
     pub(super) issued: bool,
+    /// How many earlier ones that overlap are in its way.
+    blockers: usize,
     local: Part,
     remote: Part,
     /// Requests to the peer that are not answered.
@@ -70,7 +72,11 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             .octets
             .saturating_add(data.as_ref().map_or(0, Bytes::len));
         let key = self.key();
-        self.unissued.insert(key);
+        let blockers = self.blocking.overlapping(range).count();
+        self.blocking.insert(key, range);
+        if blockers == 0 {
+            self.ready.insert(key);
+        }
         self.writes.insert(
             key,
             Write {
@@ -79,6 +85,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
                 data,
                 mode: self.config.replication,
                 issued: false,
+                blockers,
                 local: Part::Absent,
                 remote: Part::Absent,
                 remote_left: 0,
@@ -101,59 +108,60 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         if self.local.waits_for_mark() && !self.local.mark_failed {
             return;
         }
-        let mut after = None;
-        while let Some(key) = self.next_unissued(after) {
-            after = Some(key);
-            if !self.is_blocked(key) && self.mark(key) {
-                self.unissued.remove(&key);
+        let mut next = 0;
+        while let Some(&key) = self.ready.range(next..).next() {
+            next = key.saturating_add(1);
+            let Some(range) = self.writes.get(&key).map(|write| write.range) else {
+                continue;
+            };
+            if self.copying.overlaps(range) {
+                continue;
+            }
+            self.ready.remove(&key);
+            if self.mark(key, range) {
                 self.issue(key);
             }
         }
     }
 
-    fn next_unissued(&self, after: Option<u64>) -> Option<u64> {
-        let from = after.map_or(0, |after| after.saturating_add(1));
-        self.unissued.range(from..).next().copied()
+    /// A write is on the local disk, or will never be: it is in nobody's way any more.
+    fn unblock(&mut self, key: u64, range: Range) {
+        self.blocking.remove(key, range);
+        for later in self.blocking.overlapping(range) {
+            if let Some(write) = self.writes.get_mut(&later) {
+                write.blockers = write.blockers.saturating_sub(1);
+                if write.blockers == 0 {
+                    self.ready.insert(later);
+                }
+            }
+        }
     }
 
-    /// Whether an earlier write that is not on the local disk, or a step, is in the way.
-    fn is_blocked(&self, key: u64) -> bool {
-        let Some(range) = self.writes.get(&key).map(|write| write.range) else {
-            return true;
-        };
-        let earlier = self.writes.range(..key).any(|(_, earlier)| {
-            (!earlier.issued || earlier.local == Part::Pending) && earlier.range.overlaps(range)
-        });
-        earlier || self.copying.overlaps(range)
-    }
-
-    /// Marks the extents of a write; returns whether the marks are on disk.
-    fn mark(&mut self, key: u64) -> bool {
-        let Some(range) = self.writes.get(&key).map(|write| write.range) else {
-            return false;
-        };
-        if !self.has_marked(key) {
+    /// Marks the extents of a write; returns whether the marks are on disk. If not, it waits in
+    /// `marking` until [`remark`](Self::remark).
+    fn mark(&mut self, key: u64, range: Range) -> bool {
+        if !self.local.marking.contains(&key) {
             // Within the data, and no window is so large that the count overflows.
             let started = self.map.write_started(range.offset, range.length);
             debug_assert!(started.is_ok(), "{started:?}");
-            self.local.marking.insert(key);
-        }
-        if !self.has_disk() {
-            return true;
         }
         let extents = self.map.touched(range.offset, range.length);
-        let covered = extents.is_ok_and(|extents| self.local.stored.covers(extents));
-        self.local.map_is_due |= !covered;
-        covered
+        let is_covered = extents.is_ok_and(|extents| self.local.stored.covers(extents));
+        if is_covered || !self.has_disk() {
+            self.local.marking.remove(&key);
+            return true;
+        }
+        self.local.marking.insert(key);
+        self.local.map_is_due = true;
+        false
     }
 
-    /// Whether the extents of a write are marked in memory already.
-    fn has_marked(&self, key: u64) -> bool {
-        self.local.marking.contains(&key)
+    /// Looks again at the writes that wait for their marks.
+    pub(super) fn remark(&mut self) {
+        self.ready.extend(&self.local.marking);
     }
 
     fn issue(&mut self, key: u64) {
-        self.local.marking.remove(&key);
         let (memsync, has_disk) = (self.peer.has_memsync(), self.has_disk());
         let deletes = self
             .writes
@@ -187,6 +195,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
                 },
             };
             self.operate(Purpose::Write(key), operation);
+        } else {
+            self.unblock(key, range);
         }
         // What cannot be acknowledged is written nowhere: there is no disk to mark it on.
         let useful = match self.copy {
@@ -257,7 +267,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         } else {
             Part::Failed
         };
-        let deletes = write.data.is_none();
+        let (deletes, range) = (write.data.is_none(), write.range);
+        self.unblock(key, range);
         if let Err(error) = result {
             let count = if deletes {
                 &mut self.stats.delete_errors

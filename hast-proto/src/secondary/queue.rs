@@ -1,11 +1,11 @@
 //! The requests of a session, and which of them may be executed now.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
 use crate::disk::{DiskOperation, OperationId};
-use crate::range::Range;
+use crate::range::{Range, Ranges};
 use crate::types::{Length, Offset, Sequence};
 
 /// What a request wants.
@@ -41,13 +41,26 @@ impl Work {
         }
     }
 
-    /// Whether it must not be executed before `earlier`, which has arrived before it.
-    fn must_follow(&self, earlier: &Self) -> bool {
-        match (self.range(), earlier.range()) {
-            (Some(own), Some(other)) => (self.writes() || earlier.writes()) && own.overlaps(other),
-            // A flush covers what was received before it; nothing waits for one.
-            (None, Some(_)) => earlier.writes(),
-            (_, None) => false,
+    /// Whether the two must keep their order where they overlap.
+    const fn conflicts(&self, other: &Self) -> bool {
+        self.writes() || other.writes()
+    }
+
+    fn operation(&self) -> DiskOperation {
+        match self {
+            Self::Read { offset, length } => DiskOperation::Read {
+                offset: *offset,
+                length: *length,
+            },
+            Self::Write { offset, data } => DiskOperation::Write {
+                offset: *offset,
+                data: data.clone(),
+            },
+            Self::Delete { offset, length } => DiskOperation::Delete {
+                offset: *offset,
+                length: *length,
+            },
+            Self::Flush => DiskOperation::Flush,
         }
     }
 }
@@ -58,6 +71,8 @@ pub(super) struct Job {
     pub(super) sequence: Sequence,
     pub(super) work: Work,
     running: bool,
+    /// How many earlier ones it must follow because they overlap.
+    blockers: usize,
 }
 
 impl Job {
@@ -66,34 +81,42 @@ impl Job {
             sequence,
             work,
             running: false,
+            blockers: 0,
         }
     }
+}
 
-    fn operation(&self) -> DiskOperation {
-        match &self.work {
-            Work::Read { offset, length } => DiskOperation::Read {
-                offset: *offset,
-                length: *length,
-            },
-            Work::Write { offset, data } => DiskOperation::Write {
-                offset: *offset,
-                data: data.clone(),
-            },
-            Work::Delete { offset, length } => DiskOperation::Delete {
-                offset: *offset,
-                length: *length,
-            },
-            Work::Flush => DiskOperation::Flush,
+/// Requests that wait for no other one. Writes may have to wait for the mark.
+#[derive(Clone, Debug, Default)]
+struct Ready {
+    writes: VecDeque<OperationId>,
+    others: VecDeque<OperationId>,
+}
+
+impl Ready {
+    fn push(&mut self, id: OperationId, work: &Work) {
+        if work.writes() {
+            self.writes.push_back(id);
+        } else {
+            self.others.push_back(id);
         }
     }
 }
 
 /// The requests in the order of their arrival, which is that of their numbers.
+///
+/// One that overlaps an earlier one, where one of the two writes, follows it; a flush follows
+/// every write that was received before it. Nothing else waits for anything.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Queue {
     jobs: BTreeMap<OperationId, Job>,
-    /// How many are not running.
-    waiting: usize,
+    /// Where they read or write.
+    ranges: Ranges,
+    /// Those that write.
+    writes: BTreeSet<OperationId>,
+    /// Flushes that are not ready.
+    flushes: VecDeque<OperationId>,
+    ready: Ready,
     octets: usize,
 }
 
@@ -106,9 +129,22 @@ impl Queue {
         self.octets
     }
 
-    pub(super) fn push(&mut self, id: OperationId, job: Job) {
+    pub(super) fn push(&mut self, id: OperationId, mut job: Job) {
         self.octets = self.octets.saturating_add(job.work.octets());
-        self.waiting = self.waiting.saturating_add(1);
+        match job.work.range() {
+            None if job.running => {}
+            None => self.flushes.push_back(id),
+            Some(range) => {
+                job.blockers = self.conflicting(&job.work, range);
+                self.ranges.insert(id.get(), range);
+                if job.work.writes() {
+                    self.writes.insert(id);
+                }
+                if job.blockers == 0 && !job.running {
+                    self.ready.push(id, &job.work);
+                }
+            }
+        }
         self.jobs.insert(id, job);
     }
 
@@ -119,38 +155,44 @@ impl Queue {
         }
         let job = self.jobs.remove(&id)?;
         self.octets = self.octets.saturating_sub(job.work.octets());
+        self.writes.remove(&id);
+        if let Some(range) = job.work.range() {
+            self.ranges.remove(id.get(), range);
+            for later in self.ranges.overlapping(range).map(OperationId::new) {
+                let Some(waiting) = self.jobs.get_mut(&later) else {
+                    continue;
+                };
+                if later > id && waiting.work.conflicts(&job.work) {
+                    waiting.blockers = waiting.blockers.saturating_sub(1);
+                    if waiting.blockers == 0 {
+                        self.ready.push(later, &waiting.work);
+                    }
+                }
+            }
+        }
         Some(job)
     }
 
-    /// Starts what depends on nothing before it; writes only if they are `allowed`.
+    /// Starts what waits for nothing any more; writes only if they are `allowed`.
     pub(super) fn start(
         &mut self,
         allowed: bool,
         mut emit: impl FnMut(OperationId, DiskOperation),
     ) {
-        let mut after = None;
-        while self.waiting != 0 {
-            let ready = self.jobs.iter().find(|(id, job)| {
-                after.is_none_or(|after| **id > after)
-                    && !job.running
-                    && (allowed || !job.work.writes())
-                    && !self.depends(**id, &job.work)
-            });
-            let Some((&id, _)) = ready else {
-                return;
-            };
-            after = Some(id);
+        while let Some(flush) = self.flushes.front() {
+            if self.writes.first().is_some_and(|write| write < flush) {
+                break;
+            }
+            self.ready.others.extend(self.flushes.pop_front());
+        }
+        let writes = if allowed { self.ready.writes.len() } else { 0 };
+        let writes = self.ready.writes.drain(..writes);
+        for id in self.ready.others.drain(..).chain(writes) {
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.running = true;
-                self.waiting = self.waiting.saturating_sub(1);
-                emit(id, job.operation());
+                emit(id, job.work.operation());
             }
         }
-    }
-
-    fn depends(&self, id: OperationId, work: &Work) -> bool {
-        let mut earlier = self.jobs.range(..id);
-        earlier.any(|(_, earlier)| work.must_follow(&earlier.work))
     }
 
     /// Forgets what nobody waits for any more: reads and flushes that are not running.
@@ -164,8 +206,19 @@ impl Queue {
     }
 
     fn retain(&mut self, keep: impl Fn(&Job) -> bool) {
-        self.jobs.retain(|_, job| keep(job));
-        self.waiting = self.jobs.values().filter(|job| !job.running).count();
-        self.octets = self.jobs.values().map(|job| job.work.octets()).sum();
+        for (id, job) in core::mem::take(self).jobs {
+            if keep(&job) {
+                self.push(id, job);
+            }
+        }
+    }
+
+    /// Returns how many requests are in the way of a later one.
+    fn conflicting(&self, work: &Work, range: Range) -> usize {
+        let overlapping = self.ranges.overlapping(range).map(OperationId::new);
+        overlapping
+            .filter_map(|id| self.jobs.get(&id))
+            .filter(|earlier| work.conflicts(&earlier.work))
+            .count()
     }
 }
