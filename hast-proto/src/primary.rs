@@ -44,11 +44,15 @@
 //! | `Identify` | - | connecting: answer, when it is on disk | - | - |
 //! | `Session` | `Disconnect` | connecting: opening; else `Disconnect` | `Disconnect` | `Disconnect` |
 //! | `ConnectFailed` | - | connecting: waiting | - | - |
-//! | `Frame`, `Invalid`, `Closed` | - | up: reply taken, or waiting; opening: waiting | - | - |
+//! | `Frame`, `Invalid`, `Closed` | - | up: reply taken, or waiting; opening: waiting | the same, for what was acknowledged | - |
 //! | `Attach` | - | failed: current or catching; else refused | - | - |
 //! | `Configure` | from now on | the same | the same | the same |
-//! | `Timeout` | - | whatever is due | - | - |
+//! | `Timeout` | - | whatever is due | the peer is left without it | - |
 //! | `Stop` | stopped | everything pending fails with `ENXIO`; stopping | - | - |
+//!
+//! "Stopping" first waits, for a second at most, until the peer has written what was acknowledged
+//! before, as it is with memsync and async: the other node may be about to be promoted. If the
+//! peer does not answer in time, that counts as written alone, so that it is found out.
 //!
 //! # Order: what must be on disk before what
 //!
@@ -117,6 +121,9 @@ use crate::types::{Errno, Length, Sequence};
 enum State {
     Idle,
     Running,
+    /// Acknowledged writes are on their way to the peer, or the counter to disk.
+    Leaving,
+    /// Disk operations are on their way.
     Stopping,
     Stopped,
 }
@@ -224,6 +231,8 @@ pub struct Primary<T> {
     next_key: u64,
     next_sequence: Sequence,
     next_session: u64,
+    /// Until when to wait for acknowledged writes to reach the peer, after the stop.
+    leave_at: Option<T>,
     now: Option<T>,
     outputs: VecDeque<Output>,
     stats: Stats,
@@ -270,6 +279,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             // HAST §15.5: a request of the device never has number 1.
             next_sequence: Sequence::SYNCHRONISATION.next(),
             next_session: 0,
+            leave_at: None,
             now: None,
             outputs: VecDeque::new(),
             stats: Stats::default(),
@@ -291,7 +301,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             (_, Input::Configure(config)) => self.config = config,
             (State::Running, Input::Request(id, request)) => self.on_request(id, request),
             (_, Input::Request(id, _)) => self.complete(id, Err(Errno::ENXIO)),
-            (State::Running | State::Stopping, Input::Disk(id, result)) => {
+            (State::Running | State::Leaving | State::Stopping, Input::Disk(id, result)) => {
                 if let Some(purpose) = self.operations.remove(&id) {
                     self.on_disk(now, purpose, result);
                 }
@@ -302,28 +312,33 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             (State::Running, Input::ConnectFailed(id, failure)) => {
                 self.on_connect_failed(now, id, failure);
             }
-            (State::Running, Input::Frame(id, frame)) => self.on_frame(now, id, &frame),
-            (State::Running, Input::Invalid(id, error)) => self.on_loss(now, id, error.into()),
-            (State::Running, Input::Closed(id)) => self.on_loss(now, id, Loss::Closed),
+            (State::Running | State::Leaving, Input::Frame(id, frame)) => {
+                self.on_frame(now, id, &frame);
+            }
+            (State::Running | State::Leaving, Input::Invalid(id, error)) => {
+                self.on_loss(now, id, error.into());
+            }
+            (State::Running | State::Leaving, Input::Closed(id)) => {
+                self.on_loss(now, id, Loss::Closed);
+            }
             (State::Running, Input::Attach(provider)) => self.on_attach(provider),
             (State::Running, Input::Timeout) => self.on_timeout(now),
             (State::Idle | State::Running, Input::Stop) => self.on_stop(now),
             (State::Running, Input::Start)
-            | (State::Stopping | State::Stopped, Input::Start | Input::Stop)
+            | (State::Leaving | State::Stopping | State::Stopped, Input::Start | Input::Stop)
             | (State::Idle | State::Stopped, Input::Disk(..))
             | (
+                State::Idle | State::Leaving | State::Stopping | State::Stopped,
+                Input::Timeout | Input::Identify(..) | Input::ConnectFailed(..) | Input::Attach(_),
+            )
+            | (
                 State::Idle | State::Stopping | State::Stopped,
-                Input::Timeout
-                | Input::Identify(..)
-                | Input::ConnectFailed(..)
-                | Input::Frame(..)
-                | Input::Invalid(..)
-                | Input::Closed(_)
-                | Input::Attach(_),
+                Input::Frame(..) | Input::Invalid(..) | Input::Closed(_),
             ) => {}
         }
         match self.state {
             State::Running => self.pump(now),
+            State::Leaving => self.leave(now),
             State::Stopping => self.stop_if_idle(),
             State::Idle | State::Stopped => {}
         }
@@ -342,8 +357,10 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
     /// Returns when to call [`handle_timeout`](Self::handle_timeout) at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<T> {
-        if self.state != State::Running {
-            return None;
+        match self.state {
+            State::Running => {}
+            State::Leaving => return self.leave_at,
+            State::Idle | State::Stopping | State::Stopped => return None,
         }
         [
             self.peer.deadline(&self.config),
@@ -444,8 +461,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
     }
 
     fn on_disk(&mut self, now: T, purpose: Purpose, result: Result<Bytes, Errno>) {
-        if self.state == State::Stopping {
-            return;
+        match (self.state, purpose) {
+            (State::Running, _) | (State::Leaving, Purpose::Metadata(_)) => {}
+            _ => return,
         }
         match purpose {
             Purpose::Write(key) => self.on_local_write(now, key, result),

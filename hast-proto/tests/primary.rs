@@ -805,6 +805,54 @@ fn the_modes_acknowledge_when_they_say() {
 }
 
 #[test]
+fn what_was_acknowledged_reaches_the_peer_before_the_end() {
+    let stopping = || {
+        let mut node = Node::up(Config {
+            replication: Replication::Async,
+            ..config()
+        });
+        node.write(0);
+        node.done("map", Ok(()));
+        node.done("write", Ok(()));
+        node.write(0);
+        node.done("write", Ok(()));
+        node.read(0);
+        node.take();
+        node.input(Input::Stop);
+        assert_eq!(node.take(), "3 ENXIO");
+        node.done("read", Ok(()));
+        node.reply(Ok(()));
+        assert_eq!(node.take(), "");
+        node
+    };
+    let mut node = stopping();
+    node.reply(Ok(()));
+    assert_eq!(node.take(), "disconnect, stopped");
+
+    // It does not answer in time, or fails, or is lost: that is found out later.
+    type Act = fn(&mut Node);
+    let ends: [Act; 3] = [
+        |node| {
+            let due = node.machine.poll_timeout();
+            assert_eq!(due, Some(SECOND));
+            node.wait(SECOND);
+        },
+        |node| node.reply(Err(Errno::EIO)),
+        Node::lose,
+    ];
+    for end in ends {
+        let mut node = stopping();
+        end(&mut node);
+        let words = node.take();
+        assert!(words.contains("disconnect"), "{words}");
+        assert!(words.contains("metadata 1 0"), "{words}");
+        assert!(!words.contains("stopped"), "{words}");
+        node.done("metadata", Ok(()));
+        assert_eq!(node.take(), "stopped");
+    }
+}
+
+#[test]
 fn memsync_is_not_asked_of_version_1_nor_acknowledged_after_a_failure() {
     let memsync = Config {
         replication: Replication::Memsync,

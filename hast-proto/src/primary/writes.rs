@@ -46,7 +46,12 @@ impl Write {
 
     /// Whether it was acknowledged before the peer had it even in memory.
     pub(super) fn is_ahead(&self) -> bool {
-        self.answered && self.remote == Part::Pending && self.mode == Replication::Async
+        self.is_acknowledged() && self.mode == Replication::Async
+    }
+
+    /// Whether it was acknowledged before the peer had it on disk.
+    pub(super) fn is_acknowledged(&self) -> bool {
+        self.answered && self.remote == Part::Pending
     }
 }
 
