@@ -401,6 +401,7 @@ pub fn hast_primary(data: &[u8]) {
         asked: Vec::new(),
         pending: BTreeSet::new(),
         next: 0,
+        stopped: false,
     };
     world.input(primary::Input::Start);
     for _ in 0..STEPS.min(data.len()) {
@@ -408,6 +409,12 @@ pub fn hast_primary(data: &[u8]) {
     }
     world.input(primary::Input::Stop);
     assert!(world.pending.is_empty(), "every request is completed");
+    world.now += Duration::from_secs(1);
+    world.input(primary::Input::Timeout);
+    while let Some((id, operation)) = world.disk.running.pop_first() {
+        world.input(primary::Input::Disk(id, outcome(&operation, Ok(()))));
+    }
+    assert!(world.stopped, "it comes to rest");
 }
 
 struct World {
@@ -424,6 +431,7 @@ struct World {
     asked: Vec<Request>,
     pending: BTreeSet<RequestId>,
     next: u64,
+    stopped: bool,
 }
 
 impl World {
@@ -440,6 +448,9 @@ impl World {
                     }
                     if let (DiskOperation::StoreConsistency(mark), Ok(())) = (&operation, result) {
                         self.mark = *mark;
+                    }
+                    if let (DiskOperation::StoreMetadata(metadata), Ok(())) = (&operation, result) {
+                        self.metadata = metadata.clone();
                     }
                     self.input(primary::Input::Disk(id, outcome(&operation, result)));
                 }
@@ -485,17 +496,9 @@ impl World {
                 }
             }
             2 => {
-                let provider = Provider {
-                    metadata: self.metadata.clone(),
-                    map: vec![0; 512].into(),
-                    consistency: Consistency::Consistent,
-                };
                 // Only when the disk is at rest; in place of one that works it is refused.
                 if self.disk.running.is_empty() {
-                    if matches!(self.machine.copy(), primary::LocalCopy::Failed { .. }) {
-                        self.map = vec![0; 512];
-                    }
-                    self.input(primary::Input::Attach(provider));
+                    self.attach(choices.below(2) == 0);
                 }
             }
             _ => {
@@ -506,6 +509,39 @@ impl World {
                     self.input(primary::Input::Session(id, session));
                 }
             }
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        matches!(self.machine.copy(), primary::LocalCopy::Failed { .. })
+    }
+
+    /// Attaches the disk that was used before, or a replacement.
+    fn attach(&mut self, replaced: bool) {
+        let provider = if replaced {
+            Provider {
+                metadata: metadata(),
+                map: vec![0; 512].into(),
+                consistency: Consistency::Consistent,
+            }
+        } else {
+            Provider {
+                metadata: self.metadata.clone(),
+                map: self.map.clone().into(),
+                consistency: self.mark,
+            }
+        };
+        // It is refused unless the other one has failed; and a replacement is, if that has what
+        // the peer lacks.
+        let before = (self.map.clone(), self.metadata.clone(), self.mark);
+        if self.has_failed() {
+            self.map = provider.map.to_vec();
+            self.metadata = provider.metadata.clone();
+            self.mark = provider.consistency;
+        }
+        self.input(primary::Input::Attach(provider));
+        if self.has_failed() {
+            (self.map, self.metadata, self.mark) = before;
         }
     }
 
@@ -533,7 +569,7 @@ impl World {
                 extent_size: self.metadata.layout.extent_size(),
                 counters: Counters::default(),
             },
-            virgin: false,
+            virgin: map == 0x55,
             source,
             map: Payload::plain(vec![map; 512].into()).and_then(|it| Map::new(512, it)),
         });
@@ -620,7 +656,8 @@ impl World {
                     }
                 }
                 Output::Completed(id, _) => assert!(self.pending.remove(&id), "completed twice"),
-                Output::Event(_) | Output::Stopped => {}
+                Output::Stopped => self.stopped = true,
+                Output::Event(_) => {}
             }
         }
     }
