@@ -32,7 +32,8 @@
 //! | FLUSH | local | both, of which local must succeed | both, of which the peer must succeed | the peer | fails |
 //!
 //! "Otherwise" is: no complete copy can be reached. Requests fail then, with `EIO`; no request
-//! is answered from stale data, and none waits without limit.
+//! is answered from stale data, and none waits without limit. But when the peer is lost that has
+//! everything, they wait for [`first_contact`](Config::first_contact), in which it may be back.
 //!
 //! # The state table: inputs
 //!
@@ -210,7 +211,7 @@ pub struct Primary<T> {
     map: ActiveMap,
     counters: PrimaryCounters,
     peer: Peer<T>,
-    /// Whether requests wait for the first attempt, and until when at the latest.
+    /// Whether requests wait for an attempt to end, and until when at the latest.
     held_until: Option<T>,
     writes: BTreeMap<u64, Write>,
     /// Those of them that are not on the local disk, and so in the way of later ones.
@@ -219,6 +220,8 @@ pub struct Primary<T> {
     ready: BTreeSet<u64>,
     reads: BTreeMap<u64, Read>,
     flushes: BTreeMap<u64, Flush>,
+    /// Flushes that wait for the peer.
+    held_flushes: Vec<RequestId>,
     /// When a flush of the machine's own may be tried again.
     flush_after: Option<T>,
     octets: usize,
@@ -268,6 +271,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             ready: BTreeSet::new(),
             reads: BTreeMap::new(),
             flushes: BTreeMap::new(),
+            held_flushes: Vec::new(),
             flush_after: None,
             octets: 0,
             copying: Copying::new(),
@@ -378,7 +382,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
     #[must_use]
     pub fn is_full(&self) -> bool {
         let flushes = self.flushes.values().filter(|it| it.request.is_some());
-        let pending = self.writes.len() + self.reads.len() + flushes.count();
+        let flushes = flushes.count() + self.held_flushes.len();
+        let pending = self.writes.len() + self.reads.len() + flushes;
         // The map counts the writes of an extent in 16 bits.
         let most = self.config.max_requests.clamp(1, u16::MAX.into());
         pending >= most || self.octets >= self.config.max_octets.max(1)
@@ -498,11 +503,11 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         self.store_map(now);
     }
 
-    /// Lets go the requests that waited for the first attempt.
+    /// Lets go the requests that waited for an attempt.
     fn release(&mut self) {
-        if self.held_until.take().is_some() {
-            self.route_held_reads();
-        }
+        self.held_until = None;
+        self.route_held_reads();
+        self.release_flushes();
     }
 
     fn complete(&mut self, id: RequestId, result: Result<Vec<Bytes>, Errno>) {

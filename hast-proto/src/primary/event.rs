@@ -36,7 +36,8 @@ pub struct Config {
     /// How long to wait between attempts to connect.
     pub reconnect: Duration,
     /// How long requests wait at the start for the first attempt to end: whoever served them at
-    /// once might serve stale data, or write against a peer that has newer ones.
+    /// once might serve stale data, or write against a peer that has newer ones. They wait as
+    /// long when the peer is lost while only it has everything.
     pub first_contact: Duration,
     /// How many device requests may be pending; 1 to 65,535.
     pub max_requests: usize,
@@ -52,7 +53,7 @@ pub struct Config {
     pub copy_retry: Duration,
     /// How long a mark that is not needed any more may stay on disk.
     pub map_delay: Duration,
-    /// Whether there is a peer at all.
+    /// Whether there is a peer at all: looked at when it starts.
     pub partner: Partner,
 }
 

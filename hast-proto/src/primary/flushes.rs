@@ -18,6 +18,8 @@ pub(super) struct Flush {
     pub(super) request: Option<RequestId>,
     local: Part,
     remote: Part,
+    /// Whether it was held because the peer was lost.
+    again: bool,
     /// Whether marks wait for it.
     settles: bool,
     /// Whether the synchronisation ends with it.
@@ -31,16 +33,22 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         if request.is_some() {
             self.stats.flushes = self.stats.flushes.saturating_add(1);
         }
-        self.flush(request, false);
+        match request {
+            Some(request) if self.holds() => self.held_flushes.push(request),
+            _ => {
+                self.flush(request, false);
+            }
+        }
     }
 
-    pub(super) fn flush(&mut self, request: Option<RequestId>, ends_copy: bool) {
+    pub(super) fn flush(&mut self, request: Option<RequestId>, ends_copy: bool) -> u64 {
         let key = self.key();
         let settles = self.map.settle();
         let mut flush = Flush {
             request,
             local: Part::Absent,
             remote: Part::Absent,
+            again: false,
             settles,
             ends_copy,
         };
@@ -54,6 +62,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         }
         self.flushes.insert(key, flush);
         self.advance_flush(key);
+        key
     }
 
     /// Flushes if many marks wait for it, so that they do not pile up under a user who never
@@ -64,6 +73,16 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         let failed = self.flush_after.is_some_and(|after| now < after);
         if many && !own && !failed {
             self.flush(None, false);
+        }
+    }
+
+    /// Begins the flushes that waited for the peer.
+    pub(super) fn release_flushes(&mut self) {
+        for request in core::mem::take(&mut self.held_flushes) {
+            let key = self.flush(Some(request), false);
+            if let Some(flush) = self.flushes.get_mut(&key) {
+                flush.again = true;
+            }
         }
     }
 
@@ -125,8 +144,11 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
                 LocalCopy::Catching => flush.local == Part::Done && flush.remote == Part::Done,
                 LocalCopy::Failed { complete } => complete && flush.remote == Part::Done,
             };
-            let result = if done { Ok(()) } else { Err(Errno::EIO) };
-            self.complete(request, result.map(|()| alloc::vec::Vec::new()));
+            match done {
+                true => self.complete(request, Ok(alloc::vec::Vec::new())),
+                false if self.holds() && !flush.again => self.held_flushes.push(request),
+                false => self.complete(request, Err(Errno::EIO)),
+            }
         }
         if flush.ends_copy {
             self.on_copy_flushed(both && flush.remote == Part::Done);

@@ -323,6 +323,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             self.outputs.push_back(Output::Disconnect(id));
             self.event(Event::GivenUp(None));
             self.connect(now);
+            if self.held_until.is_none() {
+                self.release();
+            }
             return;
         }
         let changed = match self.accept(session) {
@@ -330,8 +333,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             Err(error) => {
                 self.outputs.push_back(Output::Disconnect(id));
                 self.event(Event::GivenUp(Some(error)));
-                self.release();
                 self.wait(now, self.config.reconnect);
+                self.release();
                 return;
             }
         };
@@ -370,12 +373,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
     /// Checks the answer, and takes the peer's counters over; returns this node's if they have
     /// changed.
     fn accept(&mut self, session: &Session) -> Result<Option<Counters>, AnswerError> {
-        let is_needed = matches!(
-            self.copy,
-            LocalCopy::Catching | LocalCopy::Failed { complete: true }
-        );
-        self.peer.is_empty |= is_needed && session.virgin == Virgin::Yes;
-        if is_needed && self.peer.is_empty {
+        self.peer.is_empty |= self.needs_peer() && session.virgin == Virgin::Yes;
+        if self.needs_peer() && self.peer.is_empty {
             return Err(AnswerError::VirginNeeded);
         }
         self.counters
@@ -393,7 +392,6 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         self.event(Event::Connected(version));
         self.begin_copying();
         self.release();
-        self.route_held_reads();
     }
 
     /// Sends a request, whose answer is for `asked`.
@@ -533,6 +531,10 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         if was_up {
             self.event(Event::Disconnected(loss));
             self.counters.disconnected();
+            if self.needs_peer() {
+                // Nobody else can answer, and it may be back in a moment.
+                self.held_until = Some(now + self.config.first_contact);
+            }
             self.abort_copying();
             let asked = core::mem::take(&mut self.asked);
             for asked in asked.into_values() {
@@ -542,7 +544,21 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             self.map.peer_lost();
             self.settle_nothing();
         }
-        self.release();
-        self.route_held_reads();
+        if !self.holds() {
+            self.release();
+        }
+    }
+
+    /// Whether only the peer has everything that was acknowledged.
+    pub(super) const fn needs_peer(&self) -> bool {
+        matches!(
+            self.copy,
+            LocalCopy::Catching | LocalCopy::Failed { complete: true }
+        )
+    }
+
+    /// Whether what only the peer can answer waits for it.
+    pub(super) fn holds(&self) -> bool {
+        self.needs_peer() && (self.held_until.is_some() || self.peer.is_opening())
     }
 }

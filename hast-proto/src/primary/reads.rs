@@ -23,6 +23,8 @@ pub(super) struct Read {
     held: bool,
     tried_local: bool,
     tried_remote: bool,
+    /// Whether it was held because the peer was lost.
+    again: bool,
     /// What the peer has sent; a part is empty until it is there.
     parts: Vec<Bytes>,
     parts_left: usize,
@@ -42,6 +44,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             held,
             tried_local: false,
             tried_remote: false,
+            again: false,
             parts: Vec::new(),
             parts_left: 0,
             error: Errno::EIO,
@@ -68,7 +71,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         let Some(read) = self.reads.get(&key) else {
             return;
         };
-        let (range, error) = (read.range, read.error);
+        let (range, error, again) = (read.range, read.error, read.again);
         let local = !read.tried_local && self.is_current_here(range);
         let remote = !read.tried_remote && self.is_current_there(range);
         if local {
@@ -81,10 +84,12 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             );
         } else if remote {
             self.read_remotely(key, range);
-        } else if self.peer.is_opening() {
-            // Who has the data is known, and will be there in a moment.
+        } else if self.peer.is_opening() || (self.holds() && !again) {
+            // Who has the data is known, and may be there in a moment.
             if let Some(read) = self.reads.get_mut(&key) {
                 read.held = true;
+                read.again = true;
+                read.tried_remote = false;
             }
         } else {
             self.finish_read(key, Err(error));

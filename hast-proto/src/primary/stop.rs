@@ -28,6 +28,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         for request in flushes.values().filter_map(|flush| flush.request) {
             self.complete(request, Err(Errno::ENXIO));
         }
+        for request in core::mem::take(&mut self.held_flushes) {
+            self.complete(request, Err(Errno::ENXIO));
+        }
         self.octets = 0;
         self.abort_copying();
         self.state = State::Leaving;

@@ -34,6 +34,8 @@ pub(super) struct Write {
     received_left: u32,
     /// One of them has failed.
     missed: bool,
+    /// Whether it was issued before, to a peer that was lost.
+    again: bool,
     /// The version of the metadata that must be on disk before the acknowledgement.
     counted: Option<u64>,
     pub(super) answered: bool,
@@ -76,30 +78,49 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         self.octets = self
             .octets
             .saturating_add(data.as_ref().map_or(0, Bytes::len));
+        self.enqueue(request, range, data);
+    }
+
+    /// Puts a write behind all that overlap.
+    fn enqueue(&mut self, request: RequestId, range: Range, data: Option<Bytes>) -> u64 {
         let key = self.key();
         let blockers = self.blocking.overlapping(range).count();
         self.blocking.insert(key, range);
         if blockers == 0 {
             self.ready.insert(key);
         }
-        self.writes.insert(
-            key,
-            Write {
-                request,
-                range,
-                data,
-                mode: self.config.replication,
-                issued: false,
-                blockers,
-                local: Part::Absent,
-                remote: Part::Absent,
-                remote_left: 0,
-                received_left: 0,
-                missed: false,
-                counted: None,
-                answered: false,
-            },
-        );
+        let write = Write {
+            request,
+            range,
+            data,
+            mode: self.config.replication,
+            issued: false,
+            blockers,
+            local: Part::Absent,
+            remote: Part::Absent,
+            remote_left: 0,
+            received_left: 0,
+            missed: false,
+            again: false,
+            counted: None,
+            answered: false,
+        };
+        self.writes.insert(key, write);
+        key
+    }
+
+    /// Takes a write back that has failed because the peer was lost, to issue it anew; but only
+    /// once.
+    fn take_back(&mut self, key: u64) {
+        let Some(write) = self.writes.remove(&key) else {
+            return;
+        };
+        let key = self.enqueue(write.request, write.range, write.data);
+        // Its extents are marked already.
+        self.local.marking.insert(key);
+        if let Some(write) = self.writes.get_mut(&key) {
+            write.again = true;
+        }
     }
 
     /// Issues every write that waits for nothing any more.
@@ -370,6 +391,10 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             Verdict::Marked if self.local.is_marked() => Ok(()),
             Verdict::Marked if self.local.mark_failed => Err(Errno::EIO),
             Verdict::Marked => return,
+            Verdict::Failed if self.holds() && !write.again => {
+                self.take_back(key);
+                return;
+            }
             Verdict::Failed => Err(Errno::EIO),
         };
         let Some(write) = self.writes.get_mut(&key) else {
