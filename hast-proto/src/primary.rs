@@ -83,10 +83,12 @@
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
+mod answers;
 mod copying;
 mod event;
 mod flushes;
 mod local;
+mod opening;
 mod peer;
 mod reads;
 mod stop;
