@@ -841,6 +841,20 @@ fn what_was_acknowledged_reaches_the_peer_before_the_end() {
         Node::lose,
     ];
     for end in ends {
+        // What the peer has in memory it writes even if it leaves, to be promoted.
+        let mut node = Node::up(Config {
+            replication: Replication::Memsync,
+            ..config()
+        });
+        node.write(0);
+        node.done("map", Ok(()));
+        node.done("write", Ok(()));
+        node.received();
+        node.input(Input::Stop);
+        node.take();
+        end(&mut node);
+        assert!(node.take().ends_with("disconnect, stopped"));
+
         let mut node = stopping();
         end(&mut node);
         let words = node.take();

@@ -4,7 +4,7 @@
 use core::ops::Add;
 use core::time::Duration;
 
-use super::{LocalCopy, Loss, Output, Primary, State};
+use super::{LocalCopy, Loss, Output, Primary, State, Write};
 use crate::types::Errno;
 
 /// How long acknowledged writes may take to reach the peer. A change of roles waits for it.
@@ -45,7 +45,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             return;
         }
         self.leave_at = None;
-        if !self.writes.is_empty() && self.copy == LocalCopy::Current {
+        let lost = self.writes.values().any(Write::is_ahead);
+        if lost && self.copy == LocalCopy::Current {
             // As good as written alone: the other node may be promoted without them.
             let _ = self.count_absence();
         }

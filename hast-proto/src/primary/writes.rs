@@ -7,7 +7,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::peer::Asked;
-use super::{LocalCopy, Part, Primary, Purpose, RequestId, is_unsupported};
+use super::{LocalCopy, Part, Primary, Purpose, RequestId, State, is_unsupported};
 use crate::disk::DiskOperation;
 use crate::message::Request;
 use crate::payload::Payload;
@@ -330,14 +330,17 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         if !write.issued {
             return;
         }
-        let (range, answered, remote) = (write.range, write.answered, write.remote);
+        let range = write.range;
+        // What the peer has in memory it writes also when it is about to be promoted.
+        let promised = self.state == State::Leaving && write.mode == Replication::Memsync;
+        let lost = write.answered && write.remote == Part::Failed && !promised;
         if matches!(write.remote, Part::Absent | Part::Failed)
             || matches!(write.local, Part::Absent | Part::Failed)
         {
             // Before the acknowledgement, and before the pending mark goes.
             self.lacks(range);
         }
-        if answered && remote == Part::Failed && self.copy == LocalCopy::Current {
+        if lost && self.copy == LocalCopy::Current {
             // Acknowledged, and perhaps not there: as good as written alone. Nobody waits for it.
             let _ = self.count_absence();
         }
