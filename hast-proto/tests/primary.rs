@@ -1042,6 +1042,15 @@ fn a_replacement_is_marked_before_it_gets_an_identity() {
     node.all_done();
     assert_eq!(node.machine.copy(), LocalCopy::Current);
 
+    // The end comes though the metadata still wait for it.
+    let mut node = situation(3);
+    node.input(Input::Attach(provider.clone()));
+    node.input(Input::Stop);
+    while !node.disk.is_empty() {
+        node.disk_done(Ok(()));
+    }
+    assert!(node.take().ends_with("stopped"));
+
     // If it cannot be marked, it is not used.
     let mut node = situation(3);
     node.input(Input::Attach(provider));

@@ -53,7 +53,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         self.writes.clear();
         self.asked.clear();
         self.lose(now, Loss::Stopped);
-        if self.local.has_stored_all() || !self.has_disk() {
+        if !self.local.is_storing_metadata() {
             self.state = State::Stopping;
             self.stop_if_idle();
         }
