@@ -39,7 +39,10 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             Verdict::Marked if self.local.mark_failed => Err(Errno::EIO),
             Verdict::Marked => return,
             Verdict::Failed if self.holds() && !write.again => {
-                self.take_back(key);
+                // Not before its end on the local disk, where it must not meet itself.
+                if write.local != Part::Pending {
+                    self.take_back(key);
+                }
                 return;
             }
             Verdict::Failed => Err(Errno::EIO),

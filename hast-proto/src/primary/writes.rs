@@ -173,7 +173,11 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
 
     /// Looks again at the writes that wait for their marks.
     pub(super) fn remark(&mut self) {
-        self.ready.extend(&self.local.marking);
+        let writes = &self.writes;
+        // One that was taken back may have to wait for others, too.
+        let unblocked = |key: &u64| writes.get(key).is_some_and(|write| write.blockers == 0);
+        let marking = self.local.marking.iter().copied();
+        self.ready.extend(marking.filter(unblocked));
     }
 
     fn issue(&mut self, key: u64) {
