@@ -3,6 +3,7 @@
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "this is how a test fails"
 )]
@@ -591,6 +592,65 @@ fn a_peer_that_comes_and_goes_while_the_record_is_written_does_not_confuse_it() 
     assert_eq!(host.send(alone(2)), "", "not while it is being written");
     assert_eq!(host.agree(), "swap 0 {0}");
     assert_eq!(host.agree(), "grant 2");
+}
+
+/// Hands in that nothing is known of what became of the present request.
+fn silence(host: &mut Host) -> String {
+    let (request, _) = host.request.take().unwrap();
+    let answer = Answer::Unavailable;
+    host.send(Input::Arbiter { request, answer })
+}
+
+#[test]
+fn a_record_that_may_have_been_given_back_is_not_held() {
+    let mut host = Host::active(with_arbiter(OnLoss::Release));
+    host.role(Role::Backup);
+    host.end(Outcome::Done);
+    host.end(Outcome::Done);
+    assert_eq!(host.end(Outcome::Done), "swap - {0,1}");
+    silence(&mut host);
+    assert_eq!(host.unit.state(), State::Standby);
+    // Its time is not over, but another node may have taken the record since.
+    assert_eq!(host.role(Role::Master), "read");
+    assert_eq!(host.unit.state(), State::Acquiring);
+    assert_eq!(host.agree(), "-arbiter, swap 0 {0,1}");
+    assert_eq!(host.agree(), "become primary");
+}
+
+#[test]
+fn a_swap_that_may_still_happen_is_overtaken_before_anything_is_granted() {
+    let mut host = Host::active(with_arbiter(OnLoss::Release));
+    let alone = |number| Input::Degraded {
+        wish: DegradedId::new(number),
+        current: node(0).into(),
+    };
+    host.send(alone(1));
+    host.agree();
+    let synced = host.storage(StorageRole::Primary, Data::UpToDate, both());
+    assert_eq!(synced, "swap 0 {0,1}");
+    assert_eq!(silence(&mut host), "");
+    assert_eq!(host.send(alone(2)), "");
+    assert_eq!(host.advance(3 * SECOND), "read");
+    // The record does not say {0,1}, but the request that has it say so is still on its way.
+    assert_eq!(host.agree(), "swap 0 {0}");
+    assert_eq!(host.agree(), "grant 2");
+}
+
+#[test]
+fn a_swap_that_has_happened_after_all_is_in_doubt_no_more() {
+    let mut host = Host::active(with_arbiter(OnLoss::Release));
+    host.send(Input::Degraded {
+        wish: DegradedId::new(1),
+        current: node(0).into(),
+    });
+    let (_, query) = host.request.unwrap();
+    let Query::Swap { expected, record } = query else {
+        panic!("{query:?} is no swap");
+    };
+    silence(&mut host);
+    host.stored = Some((Revision::new(expected.unwrap().get() + 1), record));
+    assert_eq!(host.advance(3 * SECOND), "read");
+    assert_eq!(host.agree(), "grant 1");
 }
 
 #[test]
