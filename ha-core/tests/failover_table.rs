@@ -654,6 +654,46 @@ fn a_swap_that_has_happened_after_all_is_in_doubt_no_more() {
 }
 
 #[test]
+fn a_record_of_any_length_is_waited_for() {
+    let mut host = Host::standby(with_arbiter(OnLoss::Release));
+    let record = Record {
+        generation: u64::MAX,
+        up_to_date: both(),
+        holder: Some(node(1)),
+        ttl: Duration::MAX,
+    };
+    host.stored = Some((Revision::new(u64::MAX), record));
+    host.advance(3 * SECOND);
+    host.agree();
+    host.role(Role::Master);
+    assert_eq!(host.unit.state(), State::Acquiring);
+}
+
+#[test]
+fn a_wish_of_a_former_role_takes_nobody_from_the_record() {
+    let mut host = Host::standby(with_arbiter(OnLoss::Release));
+    host.stored = Some((
+        Revision::new(4),
+        Record {
+            generation: 3,
+            up_to_date: both(),
+            holder: None,
+            ttl: 15 * SECOND,
+        },
+    ));
+    host.advance(3 * SECOND);
+    host.agree();
+    let late = Input::Degraded {
+        wish: DegradedId::new(1),
+        current: node(0).into(),
+    };
+    assert_eq!(host.send(late), "");
+    assert_eq!(host.role(Role::Master), "swap 0 {0,1}");
+    assert_eq!(host.agree(), "become primary");
+    assert_eq!(host.advance(3 * SECOND), "swap 0 {0,1}");
+}
+
+#[test]
 fn losing_the_arbiter_means_what_was_chosen() {
     for (on_loss, alone, state) in [
         (OnLoss::Release, false, State::Demoting),
@@ -755,6 +795,42 @@ fn storage_that_strays_is_made_secondary_again_and_the_record_left_alone() {
     assert_eq!(host.end(Outcome::Done), "read");
     assert_eq!(host.agree(), "");
     assert_eq!(host.unit.state(), State::Standby);
+}
+
+#[test]
+fn storage_that_strays_before_the_record_is_back_is_not_forgotten() {
+    let mut host = Host::in_state(State::Releasing);
+    let strayed = host.storage(StorageRole::Init, Data::UpToDate, NodeSet::EMPTY);
+    assert_eq!(strayed, "");
+    assert_eq!(host.agree(), "become secondary");
+}
+
+#[test]
+fn a_node_where_a_step_still_runs_lets_others_have_the_address() {
+    let mut steps = vec![
+        Step::new(StepKind::Mount, "mount"),
+        Step::new(StepKind::Address, "address").after(0),
+    ];
+    steps[0].undo.remove(0);
+    let mut config = Config::new(node(0), Plan::new(steps).unwrap());
+    config.holds.start = Duration::ZERO;
+    let mut host = Host::standby(config);
+    host.role(Role::Master);
+    host.settle();
+    assert_eq!(host.command(Command::Demote), "withdraw");
+    assert_eq!(host.end(Outcome::Done), "kill users and unmount");
+    assert_eq!(host.advance(10 * SECOND), "cancel");
+    let hung = host.run;
+    assert_eq!(host.advance(5 * SECOND), "force unmount");
+    let demoted = host.end(Outcome::Done);
+    assert_eq!(demoted, "+role given away, +stuck, step down, says why");
+    // Longer than the hold-down: nobody else has come, but it is still not promoted.
+    assert_eq!(
+        host.advance(10 * SECOND),
+        "nobody, -role given away, says why, step down"
+    );
+    host.run = hung;
+    assert_eq!(host.end(Outcome::Cancelled), "-stuck, mount");
 }
 
 #[test]
@@ -885,6 +961,14 @@ fn a_configuration_that_cannot_be_is_refused() {
     assert!(matches!(early, ConfigError::StopEarly { .. }));
     let interval = error(|c| c.arbitration.as_mut().unwrap().interval = 9 * SECOND);
     assert!(matches!(interval, ConfigError::Interval { .. }));
+    let long = error(|c| c.holds.settle = Duration::MAX);
+    assert!(matches!(
+        long,
+        ConfigError::TooLong {
+            field: "holds.settle",
+            ..
+        }
+    ));
     let many = error(|c| c.checks = vec![c.checks[0].clone(); (1 << 16) + 1]);
     assert_eq!(many, ConfigError::TooManyChecks { count: 65_537 });
 }

@@ -6,6 +6,7 @@ use core::time::Duration;
 use super::arbiter::{
     Answer, Arbitration, Denial, Expiry, Force, Query, Record, Request, RequestId, Revision,
 };
+use super::config::MAX_TIME;
 use super::storage::{NodeId, NodeSet};
 
 /// What the machine wants of the record.
@@ -276,7 +277,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Claim<T> {
                     Some((seen, _)) if seen == revision => {}
                     seen => {
                         self.rival_lives |= seen.is_some();
-                        self.foreign = Some((revision, Some(now + record.ttl)));
+                        self.foreign = Some((revision, Some(now + record.ttl.min(MAX_TIME))));
                     }
                 }
             }
