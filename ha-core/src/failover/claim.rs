@@ -6,6 +6,7 @@ use core::time::Duration;
 use super::arbiter::{
     Answer, Arbitration, Denial, Expiry, Force, Query, Record, Request, RequestId, Revision,
 };
+use super::config::MAX_TIME;
 use super::storage::{NodeId, NodeSet};
 
 /// What the machine wants of the record.
@@ -33,7 +34,8 @@ enum View {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 struct Flight<T> {
     id: RequestId,
-    swap: Option<Record>,
+    /// The revision that the record must have, and what is set.
+    swap: Option<(Option<Revision>, Record)>,
     sent: T,
     ends: T,
 }
@@ -58,6 +60,9 @@ pub(super) struct Claim<T> {
     /// When this node's time as the holder ends.
     until: Option<T>,
     flight: Option<Flight<T>>,
+    /// The revision that an unanswered swap expects. While the record has it, that swap may still
+    /// happen: a request can wait on its way for longer than anybody waits for the answer.
+    doubt: Option<Option<Revision>>,
     /// When to ask next; `None` if that time has come.
     next: Option<T>,
     reach: Reach,
@@ -74,6 +79,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Claim<T> {
             rival_lives: false,
             until: None,
             flight: None,
+            doubt: None,
             next: None,
             reach: Reach::NotAsked,
             requests: 0,
@@ -110,7 +116,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Claim<T> {
         let says = |record: &Record| {
             record.holder == Some(self.node) && record.up_to_date.is_subset(up_to_date)
         };
-        !is_writing && self.record().is_some_and(says)
+        !is_writing && self.doubt.is_none() && self.record().is_some_and(says)
     }
 
     /// Whether another node holds it, and has shown that it lives.
@@ -146,8 +152,12 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Claim<T> {
         let id = RequestId(self.requests);
         let swap = match query {
             Query::Read => None,
-            Query::Swap { record, .. } => Some(record),
+            Query::Swap { expected, record } => Some((expected, record)),
         };
+        if swap.is_some_and(|(_, record)| record.holder != Some(self.node)) {
+            // From now on others may be the holder, whatever becomes of the answer.
+            self.until = None;
+        }
         self.flight = Some(Flight {
             id,
             swap,
@@ -181,7 +191,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Claim<T> {
                 }
                 record.up_to_date = up_to_date.unwrap_or(record.up_to_date);
                 let says_it = self.until.is_some() && stored == Some(&record);
-                if says_it && !due {
+                // In doubt it is written once more: the former swap then finds another revision.
+                if says_it && !due && self.doubt.is_none() {
                     return None;
                 }
                 record
@@ -219,9 +230,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Claim<T> {
         match (answer, flight.swap) {
             (Answer::Unavailable, _) | (Answer::Swapped(_), None) => self.on_silence(now, flight),
             (Answer::Current(current), _) => self.observe(now, current),
-            (Answer::Swapped(revision), Some(record)) => {
+            (Answer::Swapped(revision), Some((_, record))) => {
                 self.view = View::Known(revision, record);
-                self.foreign = None;
+                (self.foreign, self.doubt) = (None, None);
                 let ours = record.holder == Some(self.node);
                 // Counted from the question, because the others may count from then on.
                 let time = record.ttl.saturating_sub(self.settings.stop_early);
@@ -240,8 +251,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Claim<T> {
     }
 
     fn on_silence(&mut self, now: T, flight: Flight<T>) {
-        if flight.swap.is_some() {
+        if let Some((expected, _)) = flight.swap {
             self.view = View::Unknown;
+            self.doubt = Some(expected);
         }
         self.reach = Reach::Silent;
         self.next = Some(now + self.settings.interval);
@@ -249,6 +261,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Claim<T> {
 
     fn observe(&mut self, now: T, current: Option<(Revision, Record)>) {
         self.answered(now);
+        let revision = current.map(|(revision, _)| revision);
+        self.doubt = self.doubt.filter(|expected| *expected == revision);
         let Some((revision, record)) = current else {
             (self.view, self.foreign, self.until) = (View::Absent, None, None);
             return;
@@ -263,7 +277,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Claim<T> {
                     Some((seen, _)) if seen == revision => {}
                     seen => {
                         self.rival_lives |= seen.is_some();
-                        self.foreign = Some((revision, Some(now + record.ttl)));
+                        self.foreign = Some((revision, Some(now + record.ttl.min(MAX_TIME))));
                     }
                 }
             }

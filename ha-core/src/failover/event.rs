@@ -290,7 +290,7 @@ pub enum Cause {
     Maintenance,
     /// The arbiter is not reached, or is with another node.
     Arbiter,
-    /// Something cannot be undone.
+    /// Something cannot be undone, or a step that was given up has not ended.
     Stuck,
 }
 

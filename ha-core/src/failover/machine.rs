@@ -253,6 +253,12 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
         }
     }
 
+    /// Returns what counts for a health check at present.
+    #[must_use]
+    pub fn health(&self, check: CheckId) -> Option<Health> {
+        self.tallies.get(check.index()).map(Tally::verdict)
+    }
+
     /// Returns how many events were lost because nobody polled.
     #[must_use]
     pub fn lost_events(&self) -> u64 {
@@ -302,8 +308,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
     fn on_storage(&mut self, status: StorageStatus) {
         let is_primary = self.work.is_primary(&self.config.plan);
         self.storage_lost |= is_primary && status.role != StorageRole::Primary;
-        self.storage_strayed = status.role != StorageRole::Secondary
-            && matches!(self.state, State::Standby | State::Acquiring);
+        self.storage_strayed =
+            status.role != StorageRole::Secondary && self.work.is_secondary(&self.config.plan);
         let was_split = self.storage.is_some_and(|old| old.data == Data::SplitBrain);
         if status.data == Data::SplitBrain && !was_split {
             self.tell(Event::SplitBrain);
@@ -316,6 +322,11 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
     }
 
     fn on_degraded(&mut self, id: DegradedId, current: NodeSet) {
+        if self.work.is_secondary(&self.config.plan) {
+            // Late: it was made secondary since, and acknowledges nothing. No later promotion
+            // must go on without a node for this.
+            return;
+        }
         self.wish = Some(Wish {
             id,
             current: current.with(self.config.node),

@@ -53,7 +53,12 @@ impl World {
             Output::TakeOver(_) => self.carp(node, carp_proto::Input::Force(Role::Master)),
             Output::Arbiter(request) => {
                 let boot = self.nodes[node].boot;
-                let after = self.random.millis(1..15);
+                // Now and then the request arrives when nobody waits for the answer any more.
+                let after = if self.chaos && self.random.chance(3) {
+                    self.random.millis(500..6000)
+                } else {
+                    self.random.millis(1..15)
+                };
                 self.plan(
                     after,
                     Coming::Asked {
