@@ -410,7 +410,7 @@ fn explore(start: World, end: Duration, seen: &mut Sometimes) -> usize {
     known.len()
 }
 
-const WALKS: u64 = 6000;
+const WALKS: u64 = 500;
 
 /// How many nodes, whether they are cut from each other, how much may go wrong, how often the link
 /// may change, and for how long they are looked at.
