@@ -98,7 +98,7 @@ impl World {
         let calm = |node: &Node| {
             node.unit.as_ref().is_some_and(|unit| {
                 let state = matches!(unit.state(), State::Active | State::Standby);
-                state && unit.causes().count() == 0
+                state && unit.causes().count() == 0 && node.asleep.is_none()
             })
         };
         let actives = self.nodes.iter().filter(|node| node.address).count();

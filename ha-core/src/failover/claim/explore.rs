@@ -415,7 +415,7 @@ const WALKS: u64 = 500;
 /// How many nodes, whether they are cut from each other, how much may go wrong, how often the link
 /// may change, and for how long they are looked at.
 const STARTS: [(usize, bool, u8, u8, u32); 3] =
-    [(2, true, 1, 2, 8), (2, false, 1, 1, 8), (3, false, 1, 0, 8)];
+    [(2, true, 1, 2, 5), (2, false, 1, 1, 7), (3, false, 1, 0, 6)];
 
 /// SplitMix64: a few lines, and the same everywhere.
 struct Random(u64);
