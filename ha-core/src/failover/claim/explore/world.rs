@@ -64,6 +64,15 @@ pub(super) struct World {
     /// What may still go wrong, and how often the link may still change.
     faults: u8,
     changes: u8,
+    scope: Scope,
+}
+
+/// Which of all faults there are.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Scope {
+    All,
+    /// Requests of the first holder that happen late, and that it stops running.
+    Late,
 }
 
 /// What can go wrong.
@@ -99,6 +108,7 @@ impl World {
             acknowledged: 0,
             faults,
             changes,
+            scope: Scope::All,
         };
         // All were there once.
         let all = (0..count).fold(NodeSet::EMPTY, |set, node| set.with(id(node)));
@@ -126,6 +136,10 @@ impl World {
             }
         }
         world
+    }
+
+    pub(super) fn within(self, scope: Scope) -> Self {
+        Self { scope, ..self }
     }
 
     fn reaches(&self, a: usize, b: usize) -> bool {
@@ -319,6 +333,23 @@ impl World {
         true
     }
 
+    /// What can go wrong now.
+    fn faults(&self) -> Vec<Fault> {
+        let all = |node| {
+            [
+                Fault::LoseRequest(node),
+                Fault::DelayRequest(node),
+                Fault::LoseAnswer(node),
+                Fault::Crash(node),
+                Fault::Pause(node),
+            ]
+        };
+        match self.scope {
+            Scope::All => (0..self.nodes.len()).flat_map(all).collect(),
+            Scope::Late => alloc::vec![Fault::DelayRequest(0), Fault::Pause(0)],
+        }
+    }
+
     /// What comes next: without a fault, and with each.
     pub(super) fn next(&self, seen: &mut Sometimes) -> Vec<Self> {
         let mut next = Vec::new();
@@ -361,16 +392,7 @@ impl World {
             next.push(world);
         }
         if self.faults > 0 {
-            let each = (0..self.nodes.len()).flat_map(|node| {
-                [
-                    Fault::LoseRequest(node),
-                    Fault::DelayRequest(node),
-                    Fault::LoseAnswer(node),
-                    Fault::Crash(node),
-                    Fault::Pause(node),
-                ]
-            });
-            for fault in each {
+            for fault in self.faults() {
                 let mut world = self.clone();
                 world.faults -= 1;
                 if world.suffer(fault) {
