@@ -71,7 +71,8 @@ pub(super) struct World {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) enum Scope {
     All,
-    /// Requests of the first holder that happen late, and that it stops running.
+    /// Requests of the first holder that happen late while it is connected, and that it stops
+    /// running for good while it is not.
     Late,
 }
 
@@ -346,7 +347,8 @@ impl World {
         };
         match self.scope {
             Scope::All => (0..self.nodes.len()).flat_map(all).collect(),
-            Scope::Late => alloc::vec![Fault::DelayRequest(0), Fault::Pause(0)],
+            Scope::Late if self.cut => alloc::vec![Fault::Pause(0)],
+            Scope::Late => alloc::vec![Fault::DelayRequest(0)],
         }
     }
 
@@ -373,7 +375,8 @@ impl World {
             seen.late_swaps += u64::from(world.stored != before);
             next.push(world);
         }
-        for node in (0..self.nodes.len()).filter(|node| !self.nodes[*node].awake) {
+        let wakes = |node: &usize| !self.nodes[*node].awake && self.scope == Scope::All;
+        for node in (0..self.nodes.len()).filter(wakes) {
             let mut world = self.clone();
             let place = &mut world.nodes[node];
             place.awake = true;
