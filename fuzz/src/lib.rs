@@ -49,6 +49,7 @@ pub const TARGETS: [(&str, Target); 21] = [
     ("hast_primary", hast_machines::hast_primary),
     ("hast_reply", hast_wire::hast_reply),
     ("hast_request", hast_wire::hast_request),
+    ("hast_saved", hast_disk::hast_saved),
     ("hast_secondary", hast_machines::hast_secondary),
     ("ifconfig", ifconfig),
     ("machine", machine),

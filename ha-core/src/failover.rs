@@ -46,7 +46,7 @@
 //! | step's deadline | | | cancel; then as failed | | cancel; then as done | cancel; then as failed | | try again: Demoting |
 //! | storage unfit | demote | Releasing | Demoting | Demoting, if outdated or inconsistent | as in Active | - | demote | demote |
 //! | storage not primary | - | - | Demoting, if it was made so | Demoting | Demoting | - | - | - |
-//! | storage not secondary | Demoting | Releasing, then Demoting | - | - | - | - | - | - |
+//! | storage not secondary | Demoting | Releasing, then Demoting | - | - | - | note | note | - |
 //! | storage degraded | - | - | grant | grant | grant | grant | - | - |
 //! | record held | | Promoting | renew | renew | renew | renew | give back | - |
 //! | record lost | - | wait | Demoting | as [`OnLoss`] says | Demoting | - | Standby | - |
@@ -61,7 +61,7 @@
 //! "Grant" waits until the record says so. "Note" is: it counts in Standby. A hold-down, and the
 //! demotion that goes with it, begins in Standby: after a failed promotion, a health check, and
 //! the commands to give the role away. Steps run one at a time, and a step that did not end when
-//! it was cancelled is not begun again before it has.
+//! it was cancelled is not begun again before it has; until then this node is demoted.
 //!
 //! # Demotion
 //!
@@ -98,7 +98,7 @@ mod work;
 pub use arbiter::{
     Answer, Arbitration, Denial, Expiry, Force, OnLoss, Query, Record, Request, RequestId, Revision,
 };
-pub use config::{Config, ConfigError, Holds};
+pub use config::{Config, ConfigError, Holds, MAX_TIME};
 pub use event::{
     Blocked, Cause, Command, DegradedId, Ending, Event, Grant, GroupId, Input, Outcome, Output,
     Reason, Refusal, Run, RunId, State, Unknown,

@@ -3,6 +3,7 @@
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "this is how a test fails"
 )]
@@ -593,6 +594,105 @@ fn a_peer_that_comes_and_goes_while_the_record_is_written_does_not_confuse_it() 
     assert_eq!(host.agree(), "grant 2");
 }
 
+/// Hands in that nothing is known of what became of the present request.
+fn silence(host: &mut Host) -> String {
+    let (request, _) = host.request.take().unwrap();
+    let answer = Answer::Unavailable;
+    host.send(Input::Arbiter { request, answer })
+}
+
+#[test]
+fn a_record_that_may_have_been_given_back_is_not_held() {
+    let mut host = Host::active(with_arbiter(OnLoss::Release));
+    host.role(Role::Backup);
+    host.end(Outcome::Done);
+    host.end(Outcome::Done);
+    assert_eq!(host.end(Outcome::Done), "swap - {0,1}");
+    silence(&mut host);
+    assert_eq!(host.unit.state(), State::Standby);
+    // Its time is not over, but another node may have taken the record since.
+    assert_eq!(host.role(Role::Master), "read");
+    assert_eq!(host.unit.state(), State::Acquiring);
+    assert_eq!(host.agree(), "-arbiter, swap 0 {0,1}");
+    assert_eq!(host.agree(), "become primary");
+}
+
+#[test]
+fn a_swap_that_may_still_happen_is_overtaken_before_anything_is_granted() {
+    let mut host = Host::active(with_arbiter(OnLoss::Release));
+    let alone = |number| Input::Degraded {
+        wish: DegradedId::new(number),
+        current: node(0).into(),
+    };
+    host.send(alone(1));
+    host.agree();
+    let synced = host.storage(StorageRole::Primary, Data::UpToDate, both());
+    assert_eq!(synced, "swap 0 {0,1}");
+    assert_eq!(silence(&mut host), "");
+    assert_eq!(host.send(alone(2)), "");
+    assert_eq!(host.advance(3 * SECOND), "read");
+    // The record does not say {0,1}, but the request that has it say so is still on its way.
+    assert_eq!(host.agree(), "swap 0 {0}");
+    assert_eq!(host.agree(), "grant 2");
+}
+
+#[test]
+fn a_swap_that_has_happened_after_all_is_in_doubt_no_more() {
+    let mut host = Host::active(with_arbiter(OnLoss::Release));
+    host.send(Input::Degraded {
+        wish: DegradedId::new(1),
+        current: node(0).into(),
+    });
+    let (_, query) = host.request.unwrap();
+    let Query::Swap { expected, record } = query else {
+        panic!("{query:?} is no swap");
+    };
+    silence(&mut host);
+    host.stored = Some((Revision::new(expected.unwrap().get() + 1), record));
+    assert_eq!(host.advance(3 * SECOND), "read");
+    assert_eq!(host.agree(), "grant 1");
+}
+
+#[test]
+fn a_record_of_any_length_is_waited_for() {
+    let mut host = Host::standby(with_arbiter(OnLoss::Release));
+    let record = Record {
+        generation: u64::MAX,
+        up_to_date: both(),
+        holder: Some(node(1)),
+        ttl: Duration::MAX,
+    };
+    host.stored = Some((Revision::new(u64::MAX), record));
+    host.advance(3 * SECOND);
+    host.agree();
+    host.role(Role::Master);
+    assert_eq!(host.unit.state(), State::Acquiring);
+}
+
+#[test]
+fn a_wish_of_a_former_role_takes_nobody_from_the_record() {
+    let mut host = Host::standby(with_arbiter(OnLoss::Release));
+    host.stored = Some((
+        Revision::new(4),
+        Record {
+            generation: 3,
+            up_to_date: both(),
+            holder: None,
+            ttl: 15 * SECOND,
+        },
+    ));
+    host.advance(3 * SECOND);
+    host.agree();
+    let late = Input::Degraded {
+        wish: DegradedId::new(1),
+        current: node(0).into(),
+    };
+    assert_eq!(host.send(late), "");
+    assert_eq!(host.role(Role::Master), "swap 0 {0,1}");
+    assert_eq!(host.agree(), "become primary");
+    assert_eq!(host.advance(3 * SECOND), "swap 0 {0,1}");
+}
+
 #[test]
 fn losing_the_arbiter_means_what_was_chosen() {
     for (on_loss, alone, state) in [
@@ -695,6 +795,42 @@ fn storage_that_strays_is_made_secondary_again_and_the_record_left_alone() {
     assert_eq!(host.end(Outcome::Done), "read");
     assert_eq!(host.agree(), "");
     assert_eq!(host.unit.state(), State::Standby);
+}
+
+#[test]
+fn storage_that_strays_before_the_record_is_back_is_not_forgotten() {
+    let mut host = Host::in_state(State::Releasing);
+    let strayed = host.storage(StorageRole::Init, Data::UpToDate, NodeSet::EMPTY);
+    assert_eq!(strayed, "");
+    assert_eq!(host.agree(), "become secondary");
+}
+
+#[test]
+fn a_node_where_a_step_still_runs_lets_others_have_the_address() {
+    let mut steps = vec![
+        Step::new(StepKind::Mount, "mount"),
+        Step::new(StepKind::Address, "address").after(0),
+    ];
+    steps[0].undo.remove(0);
+    let mut config = Config::new(node(0), Plan::new(steps).unwrap());
+    config.holds.start = Duration::ZERO;
+    let mut host = Host::standby(config);
+    host.role(Role::Master);
+    host.settle();
+    assert_eq!(host.command(Command::Demote), "withdraw");
+    assert_eq!(host.end(Outcome::Done), "kill users and unmount");
+    assert_eq!(host.advance(10 * SECOND), "cancel");
+    let hung = host.run;
+    assert_eq!(host.advance(5 * SECOND), "force unmount");
+    let demoted = host.end(Outcome::Done);
+    assert_eq!(demoted, "+role given away, +stuck, step down, says why");
+    // Longer than the hold-down: nobody else has come, but it is still not promoted.
+    assert_eq!(
+        host.advance(10 * SECOND),
+        "nobody, -role given away, says why, step down"
+    );
+    host.run = hung;
+    assert_eq!(host.end(Outcome::Cancelled), "-stuck, mount");
 }
 
 #[test]
@@ -825,6 +961,14 @@ fn a_configuration_that_cannot_be_is_refused() {
     assert!(matches!(early, ConfigError::StopEarly { .. }));
     let interval = error(|c| c.arbitration.as_mut().unwrap().interval = 9 * SECOND);
     assert!(matches!(interval, ConfigError::Interval { .. }));
+    let long = error(|c| c.holds.settle = Duration::MAX);
+    assert!(matches!(
+        long,
+        ConfigError::TooLong {
+            field: "holds.settle",
+            ..
+        }
+    ));
     let many = error(|c| c.checks = vec![c.checks[0].clone(); (1 << 16) + 1]);
     assert_eq!(many, ConfigError::TooManyChecks { count: 65_537 });
 }

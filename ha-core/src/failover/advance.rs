@@ -181,7 +181,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
             self.outputs.push(Output::Revoke);
         }
         self.work.turn();
-        self.storage_strayed = false;
+        self.storage_strayed &= self.work.is_secondary(&self.config.plan);
         self.why = reason;
         self.go(now, State::Demoting, reason);
         Go::On
@@ -227,7 +227,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
             step: start.step(),
             action: start.action,
             deadline,
-            token: self.claim.as_ref().and_then(Claim::revision),
+            token: self.claim.as_ref().and_then(Claim::token),
         }));
         Go::Wait
     }
@@ -254,7 +254,10 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
     /// Lets another node be master, if time alone will not change that this one is not promoted.
     /// Not too often: two nodes of this kind would toss the addresses to and fro.
     fn decline(&mut self, now: T, blocked: Blocked) {
-        let for_good = matches!(blocked, Blocked::Maintenance | Blocked::Storage(_));
+        let for_good = matches!(
+            blocked,
+            Blocked::Maintenance | Blocked::Storage(_) | Blocked::StepRuns
+        );
         if for_good && self.declines.is_none() {
             self.declines = Some(now + self.config.holds.left);
             self.step_down();
@@ -315,6 +318,10 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
     /// Who the record should say is up to date: fewer only when the storage asks for it, more
     /// when it says so.
     fn up_to_date(&self) -> Option<NodeSet> {
+        if !self.config.has_storage() {
+            // There is nothing that a node could lack.
+            return Some(NodeSet::ALL);
+        }
         let claim = self.claim.as_ref()?;
         claim.until()?;
         let recorded = claim.record()?.up_to_date;

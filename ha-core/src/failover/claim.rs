@@ -1,11 +1,17 @@
 //! One node's part in the arbitration: what it knows of the record, and for how long it holds it.
 
+#[cfg(test)]
+mod explore;
+#[cfg(test)]
+mod tests;
+
 use core::ops::Add;
 use core::time::Duration;
 
 use super::arbiter::{
     Answer, Arbitration, Denial, Expiry, Force, Query, Record, Request, RequestId, Revision,
 };
+use super::config::MAX_TIME;
 use super::storage::{NodeId, NodeSet};
 
 /// What the machine wants of the record.
@@ -33,7 +39,8 @@ enum View {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 struct Flight<T> {
     id: RequestId,
-    swap: Option<Record>,
+    /// The revision that the record must have, and what is set.
+    swap: Option<(Option<Revision>, Record)>,
     sent: T,
     ends: T,
 }
@@ -51,6 +58,8 @@ pub(super) struct Claim<T> {
     settings: Arbitration,
     node: NodeId,
     view: View,
+    /// The last revision that was seen.
+    token: Option<Revision>,
     /// The last revision seen under another holder, when its time ends, and whether it has.
     foreign: Option<(Revision, Option<T>)>,
     /// Whether another holder was seen to renew.
@@ -58,6 +67,9 @@ pub(super) struct Claim<T> {
     /// When this node's time as the holder ends.
     until: Option<T>,
     flight: Option<Flight<T>>,
+    /// The revision that an unanswered swap expects. While the record has it, that swap may still
+    /// happen: a request can wait on its way for longer than anybody waits for the answer.
+    doubt: Option<Option<Revision>>,
     /// When to ask next; `None` if that time has come.
     next: Option<T>,
     reach: Reach,
@@ -70,10 +82,12 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Claim<T> {
             settings,
             node,
             view: View::Unknown,
+            token: None,
             foreign: None,
             rival_lives: false,
             until: None,
             flight: None,
+            doubt: None,
             next: None,
             reach: Reach::NotAsked,
             requests: 0,
@@ -89,11 +103,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Claim<T> {
         self.until
     }
 
-    pub(super) fn revision(&self) -> Option<Revision> {
-        match self.view {
-            View::Known(revision, _) => Some(revision),
-            View::Unknown | View::Absent => None,
-        }
+    /// The fencing token; also while it is not known what the record says now.
+    pub(super) fn token(&self) -> Option<Revision> {
+        self.token
     }
 
     /// What the record says, if nothing may have changed it since.
@@ -110,7 +122,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Claim<T> {
         let says = |record: &Record| {
             record.holder == Some(self.node) && record.up_to_date.is_subset(up_to_date)
         };
-        !is_writing && self.record().is_some_and(says)
+        !is_writing && self.doubt.is_none() && self.record().is_some_and(says)
     }
 
     /// Whether another node holds it, and has shown that it lives.
@@ -146,8 +158,12 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Claim<T> {
         let id = RequestId(self.requests);
         let swap = match query {
             Query::Read => None,
-            Query::Swap { record, .. } => Some(record),
+            Query::Swap { expected, record } => Some((expected, record)),
         };
+        if swap.is_some_and(|(_, record)| record.holder != Some(self.node)) {
+            // From now on others may be the holder, whatever becomes of the answer.
+            self.until = None;
+        }
         self.flight = Some(Flight {
             id,
             swap,
@@ -181,7 +197,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Claim<T> {
                 }
                 record.up_to_date = up_to_date.unwrap_or(record.up_to_date);
                 let says_it = self.until.is_some() && stored == Some(&record);
-                if says_it && !due {
+                // In doubt it is written once more: the former swap then finds another revision.
+                if says_it && !due && self.doubt.is_none() {
                     return None;
                 }
                 record
@@ -219,9 +236,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Claim<T> {
         match (answer, flight.swap) {
             (Answer::Unavailable, _) | (Answer::Swapped(_), None) => self.on_silence(now, flight),
             (Answer::Current(current), _) => self.observe(now, current),
-            (Answer::Swapped(revision), Some(record)) => {
-                self.view = View::Known(revision, record);
-                self.foreign = None;
+            (Answer::Swapped(revision), Some((_, record))) => {
+                self.see(revision, record);
+                (self.foreign, self.doubt) = (None, None);
                 let ours = record.holder == Some(self.node);
                 // Counted from the question, because the others may count from then on.
                 let time = record.ttl.saturating_sub(self.settings.stop_early);
@@ -240,8 +257,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Claim<T> {
     }
 
     fn on_silence(&mut self, now: T, flight: Flight<T>) {
-        if flight.swap.is_some() {
+        if let Some((expected, _)) = flight.swap {
             self.view = View::Unknown;
+            self.doubt = Some(expected);
         }
         self.reach = Reach::Silent;
         self.next = Some(now + self.settings.interval);
@@ -249,11 +267,13 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Claim<T> {
 
     fn observe(&mut self, now: T, current: Option<(Revision, Record)>) {
         self.answered(now);
+        let revision = current.map(|(revision, _)| revision);
+        self.doubt = self.doubt.filter(|expected| *expected == revision);
         let Some((revision, record)) = current else {
             (self.view, self.foreign, self.until) = (View::Absent, None, None);
             return;
         };
-        self.view = View::Known(revision, record);
+        self.see(revision, record);
         match record.holder {
             Some(holder) if holder == self.node => self.foreign = None,
             None => (self.foreign, self.until) = (None, None),
@@ -263,11 +283,22 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Claim<T> {
                     Some((seen, _)) if seen == revision => {}
                     seen => {
                         self.rival_lives |= seen.is_some();
-                        self.foreign = Some((revision, Some(now + record.ttl)));
+                        self.foreign = Some((revision, Some(now + record.ttl.min(MAX_TIME))));
                     }
                 }
             }
         }
+    }
+
+    fn see(&mut self, revision: Revision, record: Record) {
+        self.view = View::Known(revision, record);
+        self.token = Some(revision);
+    }
+
+    /// Takes note that time has passed: whatever is heard first after a pause, this node's time as
+    /// the holder may be over.
+    pub(super) fn expire(&mut self, now: T) {
+        self.until = self.until.filter(|until| *until > now);
     }
 
     pub(super) fn on_timeout(&mut self, now: T) {
@@ -275,7 +306,6 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Claim<T> {
             self.flight = None;
             self.on_silence(now, flight);
         }
-        self.until = self.until.filter(|until| *until > now);
         if let Some((_, ends)) = &mut self.foreign {
             *ends = ends.filter(|ends| *ends > now);
         }

@@ -8,6 +8,9 @@ use super::health::HealthCheck;
 use super::plan::{Plan, StepKind};
 use super::storage::NodeId;
 
+/// The longest time that anything is given: a year, so that no instant is out of range.
+pub const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// How long a node refrains from something.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
@@ -90,6 +93,14 @@ pub enum ConfigError {
         /// The field.
         field: &'static str,
     },
+    /// A time is longer than [`MAX_TIME`].
+    #[error("{field}: {value:?} where {MAX_TIME:?} is the longest time")]
+    TooLong {
+        /// The field.
+        field: &'static str,
+        /// The time.
+        value: Duration,
+    },
     /// The holder of the record would have no time.
     #[error("stop_early: {stop_early:?} is not less than the ttl of {ttl:?}")]
     StopEarly {
@@ -144,19 +155,28 @@ impl Config {
             return Err(ConfigError::Demotion { value });
         }
         let arbitration = self.arbitration.unwrap_or_default();
-        for (field, value) in [
-            ("grace", Some(self.grace)),
-            ("fence_self", self.fence_self),
-            ("holds.failed", Some(self.holds.failed)),
-            ("holds.left", Some(self.holds.left)),
-            ("holds.stuck", Some(self.holds.stuck)),
-            ("arbitration.stop_early", Some(arbitration.stop_early)),
-            ("arbitration.interval", Some(arbitration.interval)),
-            ("arbitration.patience", Some(arbitration.patience)),
-        ] {
-            if value == Some(Duration::ZERO) {
-                return Err(ConfigError::Zero { field });
-            }
+        let may_be_zero = [
+            ("holds.start", self.holds.start),
+            ("holds.settle", self.holds.settle),
+            ("holds.force", self.holds.force),
+        ];
+        let must_not = [
+            ("grace", self.grace),
+            ("fence_self", self.fence_self.unwrap_or(self.grace)),
+            ("holds.failed", self.holds.failed),
+            ("holds.left", self.holds.left),
+            ("holds.stuck", self.holds.stuck),
+            ("arbitration.ttl", arbitration.ttl),
+            ("arbitration.stop_early", arbitration.stop_early),
+            ("arbitration.interval", arbitration.interval),
+            ("arbitration.patience", arbitration.patience),
+        ];
+        if let Some((field, _)) = must_not.iter().find(|(_, value)| value.is_zero()) {
+            return Err(ConfigError::Zero { field });
+        }
+        let mut all = may_be_zero.into_iter().chain(must_not);
+        if let Some((field, value)) = all.find(|(_, value)| *value > MAX_TIME) {
+            return Err(ConfigError::TooLong { field, value });
         }
         let Arbitration {
             ttl, stop_early, ..

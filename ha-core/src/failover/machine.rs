@@ -181,6 +181,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
             self.holds
                 .insert(Cause::Start, now + self.config.holds.start);
         }
+        if let Some(claim) = &mut self.claim {
+            claim.expire(now);
+        }
         match input {
             Input::Timeout => self.on_timeout(now),
             Input::Address { group, role } => self.on_address(now, group, role),
@@ -253,6 +256,12 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
         }
     }
 
+    /// Returns what counts for a health check at present.
+    #[must_use]
+    pub fn health(&self, check: CheckId) -> Option<Health> {
+        self.tallies.get(check.index()).map(Tally::verdict)
+    }
+
     /// Returns how many events were lost because nobody polled.
     #[must_use]
     pub fn lost_events(&self) -> u64 {
@@ -261,7 +270,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
 
     // What happened is noted.
 
-    /// Only here deadlines take effect.
+    /// Only here deadlines take effect, but that of the arbiter's record.
     fn on_timeout(&mut self, now: T) {
         self.settles = self.settles.filter(|at| *at > now);
         self.forced = self.forced.filter(|at| *at > now);
@@ -302,8 +311,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
     fn on_storage(&mut self, status: StorageStatus) {
         let is_primary = self.work.is_primary(&self.config.plan);
         self.storage_lost |= is_primary && status.role != StorageRole::Primary;
-        self.storage_strayed = status.role != StorageRole::Secondary
-            && matches!(self.state, State::Standby | State::Acquiring);
+        self.storage_strayed =
+            status.role != StorageRole::Secondary && self.work.is_secondary(&self.config.plan);
         let was_split = self.storage.is_some_and(|old| old.data == Data::SplitBrain);
         if status.data == Data::SplitBrain && !was_split {
             self.tell(Event::SplitBrain);
@@ -316,6 +325,11 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
     }
 
     fn on_degraded(&mut self, id: DegradedId, current: NodeSet) {
+        if self.work.is_secondary(&self.config.plan) {
+            // Late: it was made secondary since, and acknowledges nothing. No later promotion
+            // must go on without a node for this.
+            return;
+        }
         self.wish = Some(Wish {
             id,
             current: current.with(self.config.node),

@@ -6,6 +6,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use super::config::MAX_TIME;
+
 /// The most steps of a plan: a node with more than that is several units.
 pub const MAX_STEPS: usize = 64;
 
@@ -352,6 +354,14 @@ pub enum PlanError {
         /// The step.
         step: StepId,
     },
+    /// Something is given more time than [`MAX_TIME`].
+    #[error("step {step} has a time of {value:?}, and {MAX_TIME:?} is the longest")]
+    TooLong {
+        /// The step.
+        step: StepId,
+        /// The time.
+        value: Duration,
+    },
     /// Something is given no time.
     #[error("step {step} has a deadline of zero")]
     NoTime {
@@ -448,12 +458,17 @@ fn check(step: &Step, id: StepId, count: usize) -> Result<(), PlanError> {
     if step.repeat == Repeat::AfterUndo && matches!(step.on_failure, OnFailure::Retry { .. }) {
         return Err(PlanError::Repeated { step: id });
     }
-    let mut deadlines = step.undo.iter().map(|attempt| attempt.deadline);
-    if step.deadline.is_zero()
-        || step.drain == Some(Duration::ZERO)
-        || deadlines.any(|deadline| deadline.is_zero())
-    {
+    let pause = match step.on_failure {
+        OnFailure::Retry { pause, .. } => Some(pause),
+        OnFailure::RollBack | OnFailure::Skip => None,
+    };
+    let attempts = step.undo.iter().map(|attempt| attempt.deadline);
+    let deadlines = || attempts.clone().chain([step.deadline]).chain(step.drain);
+    if deadlines().any(|time| time.is_zero()) {
         return Err(PlanError::NoTime { step: id });
+    }
+    if let Some(value) = deadlines().chain(pause).find(|time| *time > MAX_TIME) {
+        return Err(PlanError::TooLong { step: id, value });
     }
     Ok(())
 }
@@ -527,5 +542,15 @@ mod tests {
         let mut bad = service();
         bad.drain = Some(Duration::ZERO);
         assert_eq!(error(vec![bad]), PlanError::NoTime { step });
+        let value = Duration::MAX;
+        let mut bad = service();
+        bad.deadline = value;
+        assert_eq!(error(vec![bad]), PlanError::TooLong { step, value });
+        let mut bad = service();
+        bad.on_failure = OnFailure::Retry {
+            times: 1,
+            pause: value,
+        };
+        assert_eq!(error(vec![bad]), PlanError::TooLong { step, value });
     }
 }

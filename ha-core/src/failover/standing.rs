@@ -234,6 +234,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
         if self.force() == Force::No && self.unfit().is_some() {
             causes.insert(Cause::Storage);
         }
+        if self.work.has_given_up() {
+            causes.insert(Cause::Stuck);
+        }
         let arbiter = |claim: &Claim<T>| {
             let has_rival = self.state == State::Acquiring && claim.rival().is_some();
             claim.reach() == Reach::Silent || has_rival

@@ -135,17 +135,17 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Work<T> {
 
     /// Whether the storage is primary here, as far as steps have made it so.
     pub(super) fn is_primary(&self, plan: &Plan) -> bool {
-        plan.steps().any(|(id, step)| {
-            step.kind == StepKind::StorageRole && self.progress_of(id) == Progress::Done
-        })
+        storage_role(plan).is_some_and(|id| self.progress_of(id) == Progress::Done)
+    }
+
+    /// Whether it is secondary, and nothing makes it primary.
+    pub(super) fn is_secondary(&self, plan: &Plan) -> bool {
+        storage_role(plan).is_some_and(|id| self.progress_of(id) == Progress::Clean)
     }
 
     /// The storage role is not what it was made to be, and has to be made so again.
     pub(super) fn stray(&mut self, plan: &Plan) {
-        let role = plan
-            .steps()
-            .find(|(_, step)| step.kind == StepKind::StorageRole);
-        if let Some((id, _)) = role {
+        if let Some(id) = storage_role(plan) {
             self.set(id, Progress::Begun);
         }
     }
@@ -408,6 +408,12 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Work<T> {
             Some(OnFailure::Retry { .. } | OnFailure::RollBack) | None => false,
         }
     }
+}
+
+fn storage_role(plan: &Plan) -> Option<StepId> {
+    let mut steps = plan.steps();
+    let role = steps.find(|(_, step)| step.kind == StepKind::StorageRole);
+    role.map(|(id, _)| id)
 }
 
 /// What a deadline did to the run.
