@@ -24,6 +24,8 @@ mod clock;
 mod driver;
 mod effects;
 mod event;
+#[cfg(all(feature = "failover", unix))]
+pub mod failover;
 #[cfg(all(feature = "linux", target_os = "linux"))]
 pub mod linux;
 mod transport;
