@@ -3,7 +3,6 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::disallowed_methods, reason = "real processes take real time")]
 #![expect(
-    clippy::expect_used,
     clippy::panic,
     clippy::unwrap_used,
     reason = "this is how a test fails"
