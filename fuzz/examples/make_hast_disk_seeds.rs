@@ -6,6 +6,7 @@
 //!
 //! `hast_metadata`: every block, without the zeros at its end. `hast_activemap`: every script, on
 //! the map that the target has. `hast_conf`: every file, and one with the directives of our own.
+//! `hast_saved`: pieces of each kind, without their digests.
 
 #![expect(
     clippy::expect_used,
@@ -40,6 +41,7 @@ fn main() {
             cases(&disk, "activemap").map(script).collect(),
         ),
         ("hast_conf", configurations(&vectors)),
+        ("hast_saved", pieces()),
     ];
     for (name, seeds) in seeds {
         let folder = root.join("seeds").join(name);
@@ -59,6 +61,24 @@ fn blocks(file: &Value) -> Seeds {
     let mut seeds: Seeds = written.chain(read).collect();
     seeds.retain(|seed| seed.len() <= MAX);
     seeds
+}
+
+/// Places and data as the target reads them.
+fn pieces() -> Seeds {
+    let place = |offset: u64, length: u32, kind: u32| {
+        let numbers = (offset.to_le_bytes(), length.to_le_bytes(), kind.to_le_bytes());
+        [&numbers.0[..], &numbers.1, &numbers.2].concat()
+    };
+    let data = [place(4096, 7, 1), b"changed".to_vec()].concat();
+    let zeros = place(8192, 512, 2);
+    Seeds::from([
+        place(0, 0, 3),
+        [data.clone(), zeros.clone(), place(519, 0, 3)].concat(),
+        [data.clone(), data].concat(),
+        [zeros, place(9, 0, 3)].concat(),
+        place(u64::MAX, u32::MAX, 2),
+        place(0, 1, 4),
+    ])
 }
 
 /// The files of `hast-conf`.

@@ -10,7 +10,11 @@ mod map_script;
 
 use hast_proto::activemap::ActiveMap;
 use hast_proto::conf::{self, File, Host};
-use hast_proto::{BLOCK_LEN, KeepDirty, Metadata, ResourceName, status};
+use hast_proto::saved::{Encoder, Header, Next, PIECE_HEAD_LEN, Reader};
+use hast_proto::{
+    BLOCK_LEN, Counters, ExtentSize, KeepDirty, Length, Metadata, Offset, ResourceName, status,
+};
+use sha2::{Digest as _, Sha256};
 
 /// Any octets as the beginning of a metadata block, zeros behind.
 ///
@@ -60,6 +64,79 @@ pub fn hast_activemap(data: &[u8]) {
         return;
     };
     map_script::run(script, 2 + u32::from(keep % 8));
+}
+
+/// Any octets as a file of saved extents, and as heads and data of one whose digests are right, so
+/// that what is behind them is reached.
+///
+/// Nothing panics; a head that is accepted lies within the data and behind the one before it; what
+/// is read is written so that it is the same file.
+pub fn hast_saved(data: &[u8]) {
+    if let Some((block, rest)) = data.split_first_chunk() {
+        if let Ok(mut reader) = Reader::new(block) {
+            assert_eq!(reader.header().emit().as_ref(), Ok(block));
+            if let Some(head) = rest.first_chunk() {
+                let _ = reader.next(head);
+            }
+        }
+    }
+    let header = Header {
+        resource: ResourceName::new("fuzzed").expect("a name"),
+        node: "fuzz".into(),
+        extent_size: ExtentSize::DEFAULT,
+        data_len: Length::new(1 << 24),
+        resource_id: None,
+        counters: Counters::default(),
+        saved_at: 0,
+    };
+    let (mut encoder, mut written) = Encoder::new(&header).expect("a name");
+    let mut reader = Reader::new(written.first_chunk().expect("a header")).expect("a header");
+    let mut file = written.clone();
+    let mut digest = written[written.len() - 32..].to_vec();
+    let mut rest = data;
+    let mut is_canonical = true;
+    while let Some((place, after)) = rest.split_first_chunk::<16>() {
+        let length = u32::from_le_bytes(place[8..12].try_into().unwrap());
+        let has_data = place[12..] == [1, 0, 0, 0];
+        let wanted = if has_data { length as usize } else { 0 };
+        let Some((octets, after)) = after.split_at_checked(wanted) else {
+            break;
+        };
+        rest = after;
+        digest = Sha256::digest([&digest, &place[..], octets].concat()).to_vec();
+        let bytes = [&place[..], &digest].concat();
+        let head: &[u8; PIECE_HEAD_LEN] = bytes.first_chunk().expect("a head");
+        file.extend_from_slice(head);
+        file.extend_from_slice(octets);
+        let piece = match reader.next(head) {
+            Err(error) => {
+                assert!(!error.to_string().is_empty(), "an error says something");
+                return;
+            }
+            Ok(Next::End { .. }) => {
+                written.extend_from_slice(&encoder.finish());
+                assert!(!is_canonical || written == file);
+                assert!(reader.next(head).is_err(), "nothing follows the end");
+                return;
+            }
+            Ok(Next::Data(piece)) => {
+                assert_eq!(piece.verify(octets), Ok(()));
+                // Whoever writes has zeros as such.
+                is_canonical &= octets.iter().any(|octet| *octet != 0);
+                (piece.offset(), octets.to_vec())
+            }
+            Ok(Next::Zeros { offset, length }) => {
+                let length = length.to_usize().expect("a piece is short");
+                (offset, vec![0; length])
+            }
+        };
+        let end = piece.0.checked_add(Length::of(&piece.1));
+        assert!(end.is_some_and(|end| end <= Offset::new(1 << 24)));
+        let (head, octets) = encoder.piece(piece.0, &piece.1).expect("it was accepted");
+        written.extend_from_slice(&head);
+        written.extend_from_slice(octets);
+    }
+    assert!(!is_canonical || written == file);
 }
 
 /// Any octets as a configuration.

@@ -33,7 +33,7 @@ use operations::{Choices, Script};
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, for whoever replays seeds.
-pub const TARGETS: [(&str, Target); 20] = [
+pub const TARGETS: [(&str, Target); 21] = [
     ("hast_activemap", hast_disk::hast_activemap),
     ("hast_answer", hast_wire::hast_answer),
     ("hast_conf", hast_disk::hast_conf),
@@ -48,6 +48,7 @@ pub const TARGETS: [(&str, Target); 20] = [
     ("hast_primary", hast_machines::hast_primary),
     ("hast_reply", hast_wire::hast_reply),
     ("hast_request", hast_wire::hast_request),
+    ("hast_saved", hast_disk::hast_saved),
     ("hast_secondary", hast_machines::hast_secondary),
     ("ifconfig", ifconfig),
     ("machine", machine),

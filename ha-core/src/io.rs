@@ -19,6 +19,8 @@
 //! one [segment](SegmentId), a network reached by one [`Transport`]; what it decides is done
 //! to the machine underneath by its [`Effects`].
 
+#[cfg(feature = "arbiter")]
+pub mod arbiter;
 pub mod block;
 mod clock;
 mod driver;

@@ -3,7 +3,7 @@
 #![deny(unsafe_code)]
 
 extern crate alloc;
-#[cfg(feature = "tokio")]
+#[cfg(any(test, feature = "tokio"))]
 extern crate std;
 
 pub use carp_proto;

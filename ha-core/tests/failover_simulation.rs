@@ -1,7 +1,8 @@
 //! Seeded worlds: nodes whose address is decided by CARP's machines on a simulated network, whose
 //! storage is a model of HAST, and whose services are moved by [`Failover`]; with partitions,
-//! crashes at every step, steps that are slow, fail or hang, storage that fails, an arbiter that
-//! is not reached, operators who command, and clocks of different time and pace.
+//! crashes at every step, nodes that do not run for a while, steps that are slow, fail or hang,
+//! storage that fails, an arbiter that is not reached or does late what it was asked, operators who
+//! command, and clocks of different time and pace.
 //!
 //! One seed is one world. A failure names its seed and prints what went before:
 //!
@@ -46,7 +47,7 @@ fn live(seed: u64) -> World {
 type Sometimes = (&'static str, fn(&Counts) -> u64);
 
 /// What must happen in some world, or the promises are not put to the test.
-const SOMETIMES: [Sometimes; 28] = [
+const SOMETIMES: [Sometimes; 31] = [
     ("a write was acknowledged", |c| c.acknowledged),
     ("a node was promoted", |c| c.failovers),
     ("nodes were cut from each other", |c| c.partitions),
@@ -79,6 +80,11 @@ const SOMETIMES: [Sometimes; 28] = [
     ("a packet was forged", |c| c.forged),
     ("garbage was handed in", |c| c.stale),
     ("a node was synchronised", |c| c.synchronised),
+    ("a swap happened when nobody waited for it", |c| {
+        c.late_swaps
+    }),
+    ("a node did not run for a while", |c| c.pauses),
+    ("a node woke up active after its time", |c| c.woke_too_late),
 ];
 
 /// Lives through all worlds, and returns what happened in each.

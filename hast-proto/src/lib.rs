@@ -26,6 +26,7 @@ pub mod nv;
 mod payload;
 pub mod primary;
 mod range;
+pub mod saved;
 pub mod secondary;
 pub mod status;
 mod types;

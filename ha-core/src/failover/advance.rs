@@ -227,7 +227,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
             step: start.step(),
             action: start.action,
             deadline,
-            token: self.claim.as_ref().and_then(Claim::revision),
+            token: self.claim.as_ref().and_then(Claim::token),
         }));
         Go::Wait
     }
@@ -318,6 +318,10 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
     /// Who the record should say is up to date: fewer only when the storage asks for it, more
     /// when it says so.
     fn up_to_date(&self) -> Option<NodeSet> {
+        if !self.config.has_storage() {
+            // There is nothing that a node could lack.
+            return Some(NodeSet::ALL);
+        }
         let claim = self.claim.as_ref()?;
         claim.until()?;
         let recorded = claim.record()?.up_to_date;

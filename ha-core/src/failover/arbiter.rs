@@ -9,12 +9,17 @@
 //! 3. The holder counts its time from when it *asked* for it, the others from when they *saw* the
 //!    record change, each by its own monotonic clock; so it ends earlier for the holder. Clocks
 //!    need not agree on the time, only on its pace, to within [`Arbitration::stop_early`].
+//! 4. A swap that is not answered may have happened, or may happen yet: until the record has
+//!    another revision than the one it replaces. So after one, nothing is concluded from a record
+//!    that still has the old revision; it is set again first, be it to what it says.
+//!
+//! The rules know nodes, not processes: at most one process at a time may act as a node.
 
 use core::time::Duration;
 
 use super::storage::{NodeId, NodeSet, Unfit};
 
-/// How often the record has changed, as the store counts. It grows with every change, so it can
+/// The number that the store gave to the record's last change. It grows with every change, so it can
 /// serve as a fencing token: what carries a smaller one than was seen before comes from a former
 /// holder.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -40,7 +45,7 @@ impl Revision {
 pub struct Record {
     /// How often the unit was taken.
     pub generation: u64,
-    /// The nodes that have all that was acknowledged.
+    /// The nodes that have all that was acknowledged: all, if the unit has no storage.
     pub up_to_date: NodeSet,
     /// Who holds the unit.
     pub holder: Option<NodeId>,

@@ -1,5 +1,10 @@
 //! One node's part in the arbitration: what it knows of the record, and for how long it holds it.
 
+#[cfg(test)]
+mod explore;
+#[cfg(test)]
+mod tests;
+
 use core::ops::Add;
 use core::time::Duration;
 
@@ -53,6 +58,8 @@ pub(super) struct Claim<T> {
     settings: Arbitration,
     node: NodeId,
     view: View,
+    /// The last revision that was seen.
+    token: Option<Revision>,
     /// The last revision seen under another holder, when its time ends, and whether it has.
     foreign: Option<(Revision, Option<T>)>,
     /// Whether another holder was seen to renew.
@@ -75,6 +82,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Claim<T> {
             settings,
             node,
             view: View::Unknown,
+            token: None,
             foreign: None,
             rival_lives: false,
             until: None,
@@ -95,11 +103,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Claim<T> {
         self.until
     }
 
-    pub(super) fn revision(&self) -> Option<Revision> {
-        match self.view {
-            View::Known(revision, _) => Some(revision),
-            View::Unknown | View::Absent => None,
-        }
+    /// The fencing token; also while it is not known what the record says now.
+    pub(super) fn token(&self) -> Option<Revision> {
+        self.token
     }
 
     /// What the record says, if nothing may have changed it since.
@@ -231,7 +237,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Claim<T> {
             (Answer::Unavailable, _) | (Answer::Swapped(_), None) => self.on_silence(now, flight),
             (Answer::Current(current), _) => self.observe(now, current),
             (Answer::Swapped(revision), Some((_, record))) => {
-                self.view = View::Known(revision, record);
+                self.see(revision, record);
                 (self.foreign, self.doubt) = (None, None);
                 let ours = record.holder == Some(self.node);
                 // Counted from the question, because the others may count from then on.
@@ -267,7 +273,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Claim<T> {
             (self.view, self.foreign, self.until) = (View::Absent, None, None);
             return;
         };
-        self.view = View::Known(revision, record);
+        self.see(revision, record);
         match record.holder {
             Some(holder) if holder == self.node => self.foreign = None,
             None => (self.foreign, self.until) = (None, None),
@@ -284,12 +290,22 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Claim<T> {
         }
     }
 
+    fn see(&mut self, revision: Revision, record: Record) {
+        self.view = View::Known(revision, record);
+        self.token = Some(revision);
+    }
+
+    /// Takes note that time has passed: whatever is heard first after a pause, this node's time as
+    /// the holder may be over.
+    pub(super) fn expire(&mut self, now: T) {
+        self.until = self.until.filter(|until| *until > now);
+    }
+
     pub(super) fn on_timeout(&mut self, now: T) {
         if let Some(flight) = self.flight.filter(|flight| flight.ends <= now) {
             self.flight = None;
             self.on_silence(now, flight);
         }
-        self.until = self.until.filter(|until| *until > now);
         if let Some((_, ends)) = &mut self.foreign {
             *ends = ends.filter(|ends| *ends > now);
         }

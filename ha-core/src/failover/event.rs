@@ -123,8 +123,9 @@ pub enum Input {
     Storage(StorageStatus),
     /// The storage is primary, and some nodes lack what it writes: it was made primary, or has
     /// lost a node. It acknowledges nothing that they lack before it has an [`Output::Grant`] of
-    /// this name. The wish ends with a status in which a node is current that it left out; if
-    /// others still are not, there must be a new one.
+    /// this name. The wish ends with a status in which a node is current that it left out, and a
+    /// grant ends with its wish; if others still are not, there must be a new one. Wishes and
+    /// statuses are handed in in the order in which they became true.
     Degraded {
         /// The wish.
         wish: DegradedId,

@@ -181,6 +181,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
             self.holds
                 .insert(Cause::Start, now + self.config.holds.start);
         }
+        if let Some(claim) = &mut self.claim {
+            claim.expire(now);
+        }
         match input {
             Input::Timeout => self.on_timeout(now),
             Input::Address { group, role } => self.on_address(now, group, role),
@@ -267,7 +270,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
 
     // What happened is noted.
 
-    /// Only here deadlines take effect.
+    /// Only here deadlines take effect, but that of the arbiter's record.
     fn on_timeout(&mut self, now: T) {
         self.settles = self.settles.filter(|at| *at > now);
         self.forced = self.forced.filter(|at| *at > now);

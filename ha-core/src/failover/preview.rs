@@ -153,7 +153,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
     fn last_answer(&self) -> Answer {
         let known = self.claim.as_ref().and_then(|claim| {
             let record = claim.record()?;
-            Some((claim.revision()?, *record))
+            Some((claim.token()?, *record))
         });
         Answer::Current(known)
     }

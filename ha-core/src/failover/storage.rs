@@ -47,6 +47,8 @@ pub struct NodeSet(u64);
 impl NodeSet {
     /// No node.
     pub const EMPTY: Self = Self(0);
+    /// Every node that there can be.
+    pub const ALL: Self = Self(u64::MAX);
 
     /// Takes a set in which bit n stands for node n.
     #[must_use]

@@ -67,3 +67,13 @@ fn of_the_day() -> u64 {
         .unwrap_or_default();
     since_1970.as_secs() << 32
 }
+
+/// Lets some time pass.
+#[cfg(feature = "arbiter")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a lock that another process has is looked at again"
+)]
+pub(super) async fn pause(time: Duration) {
+    tokio::time::sleep(time).await;
+}

@@ -10,7 +10,7 @@ impl World {
         let any = self.random.index(self.nodes.len());
         let active = self.active().filter(|_| self.random.chance(50));
         let node = active.unwrap_or(any);
-        let lives = self.nodes[node].unit.is_some();
+        let lives = self.nodes[node].unit.is_some() && self.nodes[node].asleep.is_none();
         let boot = self.nodes[node].boot;
         if self.kind == Kind::OneCrash {
             // Something has to happen, or there is nothing to crash in.
@@ -23,7 +23,7 @@ impl World {
             }
             return;
         }
-        match self.random.below(15) {
+        match self.random.below(17) {
             0 => self.crash(node),
             1 => self.doom = Some(self.any_doom()),
             2 | 3 => {
@@ -69,6 +69,10 @@ impl World {
                 self.unit(node, Input::Command(Command::Maintenance));
                 let after = self.random.millis(1000..15_000);
                 self.plan(after, Coming::Resume { node, boot });
+            }
+            15 | 16 if lives => {
+                let after = self.random.millis(500..20_000);
+                self.sleep(node, after);
             }
             _ => self.hostile(node),
         }
@@ -117,11 +121,40 @@ impl World {
         }
     }
 
+    /// Nothing runs on the node for a while, and whatever reaches it waits.
+    fn sleep(&mut self, node: usize, time: Duration) {
+        self.counts.pauses += 1;
+        self.note(node, format!("sleeps for {time:?}"));
+        self.nodes[node].asleep = Some(self.now + time);
+        let boot = self.nodes[node].boot;
+        self.plan(time, Coming::Wake { node, boot });
+    }
+
+    /// What it does first need not be to look at the clock's deadlines.
+    pub(super) fn wake(&mut self, node: usize) {
+        let place = &mut self.nodes[node];
+        place.asleep = None;
+        (place.orphaned, place.unserved) = (None, None);
+        let active = place.unit.as_ref().map(Failover::state) == Some(State::Active);
+        let holder = self.record.and_then(|(_, record)| record.holder);
+        self.counts.woke_too_late += u64::from(active && holder != Some(id(node)));
+        self.note(node, "wakes up".into());
+        match self.random.below(4) {
+            0 => self.unit(node, Input::Timeout),
+            1 => self.tell_status(node),
+            2 => self.ask_permission(node),
+            _ => self.health(node, Health::Good),
+        }
+    }
+
     /// What names nothing changes nothing.
     pub(super) fn hostile(&mut self, node: usize) {
         let Some(unit) = &self.nodes[node].unit else {
             return;
         };
+        if self.nodes[node].asleep.is_some() {
+            return;
+        }
         let before = unit.state();
         let mut copy = unit.clone();
         let local = self.local(node);

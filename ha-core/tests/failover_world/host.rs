@@ -53,18 +53,25 @@ impl World {
             Output::TakeOver(_) => self.carp(node, carp_proto::Input::Force(Role::Master)),
             Output::Arbiter(request) => {
                 let boot = self.nodes[node].boot;
-                // Now and then the request arrives when nobody waits for the answer any more.
-                let after = if self.chaos && self.random.chance(3) {
-                    self.random.millis(500..6000)
+                let dice = if self.chaos {
+                    self.random.below(100)
                 } else {
-                    self.random.millis(1..15)
+                    99
                 };
+                let after = match dice {
+                    0..3 => return,
+                    // It arrives when nobody waits for the answer any more.
+                    3..10 => self.random.millis(500..6000),
+                    _ => self.random.millis(1..15),
+                };
+                let sent = self.now;
                 self.plan(
                     after,
                     Coming::Asked {
                         node,
                         boot,
                         request,
+                        sent,
                     },
                 );
             }

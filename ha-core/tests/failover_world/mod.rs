@@ -84,6 +84,7 @@ enum Coming {
         node: usize,
         boot: u32,
         request: Request,
+        sent: Duration,
     },
     Answered {
         node: usize,
@@ -112,6 +113,32 @@ enum Coming {
         node: usize,
         boot: u32,
     },
+    Wake {
+        node: usize,
+        boot: u32,
+    },
+}
+
+impl Coming {
+    /// The node that must run for this to happen to it; otherwise it happens when it wakes up.
+    fn awaits(&self) -> Option<usize> {
+        match *self {
+            Self::Arrive { to: node, .. }
+            | Self::RunEnds { node, .. }
+            | Self::Answered { node, .. }
+            | Self::Known { node, .. }
+            | Self::Recover { node, .. }
+            | Self::Resume { node, .. } => Some(node),
+            Self::Asked { .. }
+            | Self::Boot(_)
+            | Self::Tick
+            | Self::Fault
+            | Self::Reunite(..)
+            | Self::ArbiterBack(_)
+            | Self::Crash { .. }
+            | Self::Wake { .. } => None,
+        }
+    }
 }
 
 /// When a node crashes: in a state, or in the middle of a step.
@@ -138,6 +165,8 @@ const ACTIONS: [Action; 11] = [
 struct Node {
     clock: (Duration, i64),
     boot: u32,
+    /// Until when nothing runs on it, though it has not crashed.
+    asleep: Option<Duration>,
     carp: Option<VirtualHost<Duration>>,
     unit: Option<Failover<Duration>>,
     demotions: BTreeMap<Cause, i32>,
@@ -193,6 +222,9 @@ pub(crate) struct Counts {
     pub(crate) stale: u64,
     pub(crate) synchronised: u64,
     pub(crate) without_storage: u64,
+    pub(crate) late_swaps: u64,
+    pub(crate) pauses: u64,
+    pub(crate) woke_too_late: u64,
 }
 
 pub(crate) struct World {
@@ -245,6 +277,7 @@ impl World {
                     i64::try_from(random.below(2001)).unwrap() - 1000,
                 ),
                 boot: 0,
+                asleep: None,
                 carp: None,
                 unit: None,
                 demotions: BTreeMap::new(),
@@ -366,6 +399,7 @@ impl World {
             rounds += 1;
             self.always(rounds < 100_000, "time goes on");
             let timer = (0..self.nodes.len())
+                .filter(|node| self.nodes[*node].asleep.is_none())
                 .flat_map(|node| {
                     let carp = self.nodes[node].carp.as_ref();
                     let unit = self.nodes[node].unit.as_ref();
@@ -414,6 +448,10 @@ impl World {
         let lives = |world: &Self, node: usize, boot| {
             world.nodes[node].unit.is_some() && world.nodes[node].boot == boot
         };
+        let sleeper = plan.awaits().and_then(|node| self.nodes[node].asleep);
+        if let Some(until) = sleeper {
+            return self.plan(until.saturating_sub(self.now), plan);
+        }
         match plan {
             Coming::Arrive { to, from, bytes } => self.receive(to, from, bytes),
             Coming::RunEnds {
@@ -431,7 +469,8 @@ impl World {
                 node,
                 boot,
                 request,
-            } => self.asked(node, boot, request),
+                sent,
+            } => self.asked(node, boot, request, sent),
             Coming::Answered {
                 node,
                 boot,
@@ -465,6 +504,11 @@ impl World {
             Coming::Crash { node, boot } => {
                 if lives(self, node, boot) {
                     self.crash(node);
+                }
+            }
+            Coming::Wake { node, boot } => {
+                if lives(self, node, boot) {
+                    self.wake(node);
                 }
             }
             Coming::Resume { node, boot } => {
@@ -526,6 +570,7 @@ impl World {
         self.note(node, "crashes".into());
         let place = &mut self.nodes[node];
         place.carp = None;
+        place.asleep = None;
         place.store.reboot();
         (place.mounted, place.service, place.address) = (false, false, false);
         let after = self.random.millis(3000..30_000);

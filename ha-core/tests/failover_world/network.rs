@@ -4,9 +4,8 @@ use super::*;
 
 impl World {
     pub(super) fn reaches(&self, a: usize, b: usize) -> bool {
-        self.nodes[a].unit.is_some()
-            && self.nodes[b].unit.is_some()
-            && !self.cut.contains(&(a.min(b), a.max(b)))
+        let runs = |node: &Node| node.unit.is_some() && node.asleep.is_none();
+        runs(&self.nodes[a]) && runs(&self.nodes[b]) && !self.cut.contains(&(a.min(b), a.max(b)))
     }
 
     pub(super) fn receive(&mut self, to: usize, source: IpAddr, bytes: [u8; ADVERTISEMENT_LEN]) {
@@ -67,7 +66,7 @@ impl World {
         self.nodes[node].carp_demotion + self.nodes[node].demotions.values().sum::<i32>()
     }
 
-    pub(super) fn asked(&mut self, node: usize, boot: u32, request: Request) {
+    pub(super) fn asked(&mut self, node: usize, boot: u32, request: Request, sent: Duration) {
         if self.cut_off.contains(&node) {
             return;
         }
@@ -76,6 +75,8 @@ impl World {
             Query::Swap { expected, record } if expected == self.record.map(|(r, _)| r) => {
                 let next = expected.map_or(0, Revision::get) + 1;
                 self.record = Some((Revision::new(next), record));
+                let patience = Duration::from_secs(1);
+                self.counts.late_swaps += u64::from(self.now > sent + patience * 2);
                 self.note(
                     node,
                     format!("record {next}: {:?} {}", record.holder, record.up_to_date),

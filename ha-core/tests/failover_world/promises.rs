@@ -7,13 +7,14 @@ impl World {
         let mut writers = 0;
         for node in 0..self.nodes.len() {
             let place = &self.nodes[node];
-            if place.unit.is_none() {
+            if place.unit.is_none() || place.asleep.is_some() {
                 continue;
             }
             let primary = place.store.role == StorageRole::Primary;
             let orphan = place.service && !(primary && place.mounted);
             let unserved = place.address && !(place.service && primary);
-            let writes = place.service && place.store.may_acknowledge(self.local(node));
+            let may = place.store.may_acknowledge(self.local(node)) && self.is_confirmed(node);
+            let writes = place.service && may;
             writers += u32::from(writes && place.address);
             self.nodes[node].orphaned = since(self.nodes[node].orphaned, orphan, self.now);
             self.nodes[node].unserved = since(self.nodes[node].unserved, unserved, self.now);
@@ -30,7 +31,7 @@ impl World {
         if self.kind == Kind::Arbiter(OnLoss::Release) {
             let is_active = |node: &&Node| {
                 let unit = node.unit.as_ref();
-                unit.is_some_and(|unit| unit.state() == State::Active)
+                node.asleep.is_none() && unit.is_some_and(|unit| unit.state() == State::Active)
             };
             let active = self.nodes.iter().filter(is_active).count();
             self.always(
@@ -97,7 +98,7 @@ impl World {
         let calm = |node: &Node| {
             node.unit.as_ref().is_some_and(|unit| {
                 let state = matches!(unit.state(), State::Active | State::Standby);
-                state && unit.causes().count() == 0
+                state && unit.causes().count() == 0 && node.asleep.is_none()
             })
         };
         let actives = self.nodes.iter().filter(|node| node.address).count();

@@ -27,7 +27,7 @@ impl World {
     pub(super) fn tick(&mut self) {
         self.plan(TICK, Coming::Tick);
         for node in 0..self.nodes.len() {
-            if self.nodes[node].unit.is_none() {
+            if self.nodes[node].unit.is_none() || self.nodes[node].asleep.is_some() {
                 continue;
             }
             match self.nodes[node].store.role {
@@ -38,7 +38,7 @@ impl World {
         }
         for node in 0..self.nodes.len() {
             let place = &self.nodes[node];
-            let serves = place.address && place.service && place.mounted;
+            let serves = place.address && place.service && place.mounted && place.asleep.is_none();
             if serves && place.store.role == StorageRole::Primary {
                 self.writes += 1;
                 let write = self.writes;
@@ -167,6 +167,14 @@ impl World {
         self.keep(node, peer);
     }
 
+    /// Whether every node that is to have what is acknowledged says that it has it.
+    pub(super) fn is_confirmed(&self, node: usize) -> bool {
+        self.nodes[node].store.synchronised().all(|peer| {
+            let follows = self.nodes[peer].store.follows;
+            self.reaches(node, peer) && follows.is_some_and(|(to, _)| to == node)
+        })
+    }
+
     /// Gives what waits to the nodes that are current, and acknowledges it if it may.
     pub(super) fn acknowledge(&mut self, node: usize) {
         let local = self.local(node);
@@ -174,21 +182,10 @@ impl World {
         if store.pending.is_empty() || store.role != StorageRole::Primary {
             return;
         }
-        let synced = store
-            .sessions
-            .iter()
-            .filter(|(_, s)| s.syncs_until.is_none());
-        let peers: Vec<usize> = synced.map(|(peer, _)| *peer).collect();
-        let all = peers.iter().all(|peer| {
-            let follows = self.nodes[*peer]
-                .store
-                .follows
-                .is_some_and(|(to, _)| to == node);
-            self.reaches(node, *peer) && follows
-        });
-        if !all {
+        if !self.is_confirmed(node) {
             return;
         }
+        let peers: Vec<usize> = store.synchronised().collect();
         for peer in peers {
             let log = &self.nodes[node].store.log;
             let len = self.nodes[peer].store.log.len().min(log.len());

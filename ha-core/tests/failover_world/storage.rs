@@ -83,13 +83,16 @@ impl Store {
         self.pending.clear();
     }
 
+    /// On a primary: the other nodes that have everything.
+    pub(crate) fn synchronised(&self) -> impl Iterator<Item = usize> {
+        let synced = |(_, session): &(&usize, &Session)| session.syncs_until.is_none();
+        self.sessions.iter().filter(synced).map(|(peer, _)| *peer)
+    }
+
     /// Who has all that was acknowledged.
     pub(crate) fn current(&self, node: usize) -> NodeSet {
-        let synced = self
-            .sessions
-            .iter()
-            .filter(|(_, s)| s.syncs_until.is_none());
-        synced.fold(set(node), |nodes, (peer, _)| nodes.with(id(*peer)))
+        self.synchronised()
+            .fold(set(node), |nodes, peer| nodes.with(id(peer)))
     }
 
     pub(crate) fn status(&self, node: usize) -> StorageStatus {
