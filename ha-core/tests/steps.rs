@@ -13,13 +13,17 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Instant as Clock;
 
-use ha_core::failover::Action;
+use async_trait::async_trait;
+use ha_core::carp_proto::State as Role;
+use ha_core::failover::{Action, GroupId, NodeId, Step, StepKind};
 use ha_core::io::failover::{
-    Cancel, Command, CommandError, CommandService, Device, DeviceFile, Job, MAX_OUTPUT, Service,
-    StepError, SystemdUnit,
+    Cancel, Command, CommandError, CommandService, Device, DeviceFile, Election, ElectionError,
+    Job, MAX_OUTPUT, Part, Service, StepError, SystemdUnit, Unit, UnitSetup,
 };
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -220,25 +224,19 @@ async fn a_daemon_that_leaves_its_group_holds_nothing_up() {
     all_gone(&pids).await;
 }
 
-/// Not a test: the process that the next one kills.
-#[tokio::test]
-#[ignore = "a part of the test below"]
-async fn a_process_that_will_be_killed() {
-    let (job, _cancel) = job();
-    let Some(path) = std::env::var_os("PIDS") else {
-        return;
-    };
-    let path = Path::new(&path);
-    let script = format!("echo $$ >>{}; exec sleep 1000", path.display());
-    let _ = sh(&script).run(&job).await;
-}
-
 #[tokio::test]
 async fn a_child_does_not_outlive_this_process() {
+    if let Some(path) = std::env::var_os("PIDS") {
+        // This is the process that will be killed.
+        let (job, _cancel) = job();
+        let script = format!("echo $$ >>{}; exec sleep 1000", Path::new(&path).display());
+        let _ = sh(&script).run(&job).await;
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pids");
     let mut parent = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "a_process_that_will_be_killed"])
+        .args(["--exact", "a_child_does_not_outlive_this_process"])
         .env("PIDS", &path)
         .stdout(Stdio::null())
         .spawn()
@@ -387,4 +385,64 @@ async fn it_has_nothing_to_read_and_a_session_of_its_own() {
     assert_eq!(numbers[0], numbers[1]);
     assert_eq!(numbers[0], numbers[2]);
     assert_eq!(numbers[3], "0");
+}
+
+/// A unit with one service, which is this command.
+fn unit(start: Command) -> (Unit, watch::Sender<Arc<[Role]>>) {
+    struct Alone(watch::Receiver<Arc<[Role]>>);
+
+    #[async_trait]
+    impl Election for Alone {
+        fn roles(&self) -> watch::Receiver<Arc<[Role]>> {
+            self.0.clone()
+        }
+
+        async fn demote(&self, _: &str, _: i32) -> Result<(), ElectionError> {
+            Ok(())
+        }
+
+        async fn restore(&self, _: &str) -> Result<(), ElectionError> {
+            Ok(())
+        }
+
+        async fn force(&self, _: GroupId, _: Role) -> Result<(), ElectionError> {
+            Ok(())
+        }
+    }
+
+    let (sender, roles) = watch::channel([Role::Master].into());
+    let service = CommandService::new(start, Command::new("true"));
+    let step = Step::new(StepKind::Service, "service");
+    let steps = vec![(step, Part::Service(Arc::new(service)))];
+    let node = NodeId::new(0).unwrap();
+    let mut setup = UnitSetup::new("unit", node, steps, Alone(roles)).unwrap();
+    setup.config.holds.start = Duration::ZERO;
+    (Unit::new(setup).unwrap(), sender)
+}
+
+#[tokio::test]
+async fn a_unit_that_is_dropped_leaves_no_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pids");
+    let (unit, _roles) = unit(sh(&family(&path)));
+    let run = tokio::spawn(unit.run());
+    let pids = pids(&path, 3).await;
+    run.abort();
+    all_gone(&pids).await;
+}
+
+#[tokio::test]
+async fn a_unit_that_is_told_to_end_ends_the_step_that_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pids");
+    let (unit, _roles) = unit(sh(&family(&path)).grace(SECOND / 4));
+    let handle = unit.handle();
+    let run = tokio::spawn(unit.run());
+    let pids = pids(&path, 3).await;
+    timeout(5 * SECOND, handle.shutdown())
+        .await
+        .expect("in time")
+        .unwrap();
+    assert!(!pids.iter().any(|pid| runs(*pid)), "{pids:?}");
+    run.await.unwrap().unwrap();
 }

@@ -404,6 +404,53 @@ async fn a_check_of_what_runs_only_here_is_made_only_while_active_and_forgiven()
     assert_eq!(eye.looks.load(Ordering::SeqCst), looks);
 }
 
+#[cfg(feature = "arbiter")]
+#[tokio::test(start_paused = true)]
+async fn an_arbiter_that_does_not_answer_keeps_the_unit_waiting() {
+    use ha_core::failover::{Answer, Arbitration, Query};
+    use ha_core::io::arbiter::{Arbiter, ArbiterError, MemoryArbiter};
+
+    /// One that can be switched off.
+    struct Switch(MemoryArbiter, Arc<AtomicU32>);
+
+    #[async_trait]
+    impl Arbiter for Switch {
+        async fn ask(&mut self, query: Query) -> Result<Answer, ArbiterError> {
+            match self.1.load(Ordering::SeqCst) {
+                0 => self.0.ask(query).await,
+                _ => Err(ArbiterError::Other("as the test wants it".into())),
+            }
+        }
+    }
+
+    let off = Arc::new(AtomicU32::new(1));
+    let arbiter = Switch(MemoryArbiter::new(), off.clone());
+    let mut host = Host::start(|setup| setup.arbiter(Arbitration::default(), arbiter));
+    host.reach(State::Standby).await;
+    host.stage.done();
+    host.ballot.set(Role::Master);
+    sleep(20 * SECOND).await;
+    assert_eq!(host.state().await, State::Acquiring);
+    assert_eq!(host.stage.done(), Vec::<String>::new());
+    assert_eq!(host.handle.status().await.unwrap().causes, [Cause::Arbiter]);
+    let mut complaints = 0;
+    while let Ok(Some(event)) = tokio::time::timeout(SECOND / 1000, host.events.next()).await {
+        complaints += u32::from(matches!(event.kind, UnitEventKind::NoAnswer { .. }));
+    }
+    assert_eq!(complaints, 1);
+    off.store(0, Ordering::SeqCst);
+    host.reach(State::Active).await;
+    // What the storage asked for was granted when the record said so.
+    assert_eq!(*host.disk.grants.lock().unwrap(), [DegradedId::new(1)]);
+    sleep(100 * SECOND).await;
+    assert_eq!(host.state().await, State::Active);
+    // Lost again, and for longer than the record lasts.
+    off.store(1, Ordering::SeqCst);
+    sleep(15 * SECOND).await;
+    assert_ne!(host.state().await, State::Active);
+    assert_eq!(host.stage.done().last().unwrap(), "become secondary");
+}
+
 /// A node of a network of memory: a virtual host, and a unit that follows it.
 struct Member {
     addresses: ha_core::io::Handle,
@@ -561,6 +608,23 @@ async fn a_setup_that_cannot_be_is_refused() {
         })
     });
     assert_eq!(many, UnitSetupError::TooManyChecks { count: 33 });
+    let twice = error(&|setup| {
+        (0..2).fold(setup, |setup, _| {
+            setup.check(Check::new(check(1, 1), Eye::default()))
+        })
+    });
+    assert_eq!(twice, UnitSetupError::CheckName { index: 1 });
+    let groups = error(&|mut setup| {
+        setup.config.groups = 2;
+        setup
+    });
+    assert_eq!(
+        groups,
+        UnitSetupError::Groups {
+            config: 2,
+            protocol: 1
+        }
+    );
     let fence = error(&|mut setup| {
         setup.config.fence_self = Some(SECOND);
         setup

@@ -98,7 +98,6 @@
 
 mod blocking;
 mod check;
-#[cfg(unix)]
 mod child;
 mod clock;
 mod command;

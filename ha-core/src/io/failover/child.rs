@@ -14,7 +14,7 @@ use core::time::Duration;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::{Command, ExitStatus, Stdio};
-use std::string::{String, ToString};
+use std::string::ToString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -190,7 +190,7 @@ fn is_buried(group: Pid) -> bool {
     };
     let mut stats = processes.filter_map(|process| {
         let stat = std::fs::read(process.ok()?.path().join("stat")).ok()?;
-        Some(String::from_utf8_lossy(&stat).into_owned())
+        Some(std::string::String::from_utf8_lossy(&stat).into_owned())
     });
     let number = group.to_string();
     !stats.any(|stat| {

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use rustix::fs::{Dev, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 pub use self::error::MountError;
 use self::table::Table;
@@ -285,20 +285,24 @@ impl Mount {
         Ok(own.map(|mount| mount.device).collect())
     }
 
-    /// Signals all who use it.
-    fn signal_users(&self, signal: Signal) -> Result<(), MountError> {
+    /// Signals all who use it and were not signalled before, and tells who uses it.
+    fn signal_users(&self, signal: Signal, before: &[Pid]) -> Result<Vec<Pid>, MountError> {
         let devices = self.devices(&Table::read()?)?;
         let found = users::users(&devices)?;
-        users::signal(&found, &devices, signal)?;
-        Ok(())
+        let mut new = found.clone();
+        new.retain(|user| !before.contains(user));
+        users::signal(&new, &devices, signal)?;
+        Ok(found)
     }
 
-    /// Signals its users, again and again for those that come later, until it can be unmounted or
-    /// the time is over.
+    /// Signals its users, once each and those that come later as well, until it can be unmounted
+    /// or the time is over.
     async fn drive_out(&self, job: &Job, signal: Signal) -> Result<(), StepError> {
         let end = clock::now() + self.patience;
+        let mut users = Vec::new();
         loop {
-            self.off(move |mount| mount.signal_users(signal)).await?;
+            let signalled = move |mount: &Self| mount.signal_users(signal, &users);
+            users = self.off(signalled).await?;
             sleep(TRY_EVERY).await;
             match self
                 .off(|mount| mount.unmount_it(UnmountFlags::empty()))

@@ -1,5 +1,6 @@
 //! The loop that runs a failover machine.
 
+mod asking;
 mod checks;
 mod engine;
 mod event;
@@ -29,7 +30,7 @@ const COMMANDS: usize = 32;
 const INPUTS_PER_TURN: u32 = 64;
 
 /// Runs a [`Failover`](crate::failover::Failover): hands it what happens, and has done what it
-/// says.
+/// says. The runtime must have I/O and time enabled.
 ///
 /// # What it promises
 ///

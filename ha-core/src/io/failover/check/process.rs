@@ -1,7 +1,7 @@
 //! Processes.
 
 use std::boxed::Box;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::string::String;
@@ -94,9 +94,9 @@ impl Probe for ProcessName {
 
 #[cfg(target_os = "linux")]
 fn runs(name: &str) -> io::Result<bool> {
-    for entry in fs::read_dir("/proc")? {
+    for entry in std::fs::read_dir("/proc")? {
         // Those that end meanwhile have no such file any more.
-        let Ok(stat) = fs::read(entry?.path().join("stat")) else {
+        let Ok(stat) = std::fs::read(entry?.path().join("stat")) else {
             continue;
         };
         // NUMBER (NAME) STATE ..., and the name may contain anything.

@@ -15,6 +15,7 @@ use super::super::super::clock;
 use super::super::check::CheckError;
 use super::super::job::Job;
 use super::super::part::Part;
+use super::asking::Asking;
 use super::checks::{Checks, Found};
 use super::event::{UnitEvent, UnitEventKind};
 use super::handle::{CheckStatus, Order, UnitStatus};
@@ -46,6 +47,7 @@ pub(super) struct Engine {
     /// Whether anybody tells the roles.
     elects: bool,
     storage: Option<Watched>,
+    asking: Asking,
     events: broadcast::Sender<UnitEvent>,
     /// Why the command that is being carried out is refused.
     refusal: Option<Refusal>,
@@ -59,6 +61,7 @@ enum Happened {
     Roles(bool),
     Storage,
     Found(Found),
+    Answered(Input, Option<UnitEventKind>),
 }
 
 impl Engine {
@@ -87,6 +90,7 @@ impl Engine {
             roles: setup.election.0.roles(),
             voter: Voter::spawn(setup.election.0, events.clone()),
             storage,
+            asking: setup.asking,
             events,
             refusal: None,
             has_ended: false,
@@ -153,6 +157,7 @@ impl Engine {
             ended = self.steps.next() => Happened::Ended(ended),
             _ = changed(&mut self.storage), if speaks => Happened::Storage,
             told = self.roles.changed(), if self.elects => Happened::Roles(told.is_ok()),
+            (answer, news) = self.asking.next() => Happened::Answered(answer, news),
             found = self.checks.next() => Happened::Found(found),
         };
         match happened {
@@ -163,6 +168,12 @@ impl Engine {
             }
             Happened::Storage => self.take_report(),
             Happened::Found(found) => self.on_found(found),
+            Happened::Answered(answer, news) => {
+                if let Some(news) = news {
+                    self.publish(news);
+                }
+                self.tell(answer);
+            }
         }
     }
 
@@ -263,8 +274,7 @@ impl Engine {
             }
             Output::StepDown(group) => self.voter.tell(Vote::Force(group, Role::Backup)),
             Output::TakeOver(group) => self.voter.tell(Vote::Force(group, Role::Master)),
-            // There is none in a configuration that was accepted.
-            Output::Arbiter(_) => {}
+            Output::Arbiter(request) => self.asking.ask(request),
             Output::Grant(grant) => {
                 if let Some(watched) = &self.storage {
                     watched.storage.grant(grant);

@@ -77,6 +77,12 @@ pub enum UnitEventKind {
         /// Why, if it fell.
         error: Option<Arc<CheckError>>,
     },
+    /// The arbiter did not answer. Told once until it does.
+    #[cfg(feature = "arbiter")]
+    NoAnswer {
+        /// Why.
+        error: Arc<crate::io::arbiter::ArbiterError>,
+    },
 }
 
 impl fmt::Display for UnitEventKind {
@@ -96,6 +102,8 @@ impl fmt::Display for UnitEventKind {
                 (Turn::Fell, Some(error)) => write!(f, "check {check}: not well: {error}"),
                 (Turn::Fell, None) => write!(f, "check {check}: not well"),
             },
+            #[cfg(feature = "arbiter")]
+            Self::NoAnswer { error } => write!(f, "the arbiter does not answer: {error}"),
         }
     }
 }

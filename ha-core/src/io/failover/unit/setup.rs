@@ -1,12 +1,14 @@
 //! What a unit is made of.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::vec::Vec;
 
 use super::super::check::Check;
 use super::super::election::Election;
 use super::super::part::{Fence, Part};
+use super::asking::Asking;
 use crate::failover::{Config, ConfigError, MAX_TIME, NodeId, Plan, PlanError, Step, StepId};
 
 /// More checks than that look at the same things twice. Each may be a reason for demotion, of
@@ -24,6 +26,7 @@ pub struct UnitSetup {
     pub(super) checks: Vec<Check>,
     pub(super) election: Voting,
     pub(super) fence_self: Option<Part>,
+    pub(super) asking: Asking,
     /// How long a shutdown may take: two minutes unless it is changed.
     pub shutdown: Duration,
     /// How many events are kept for a slow reader, at least: 256 unless it is changed.
@@ -75,6 +78,20 @@ pub enum UnitSetupError {
         /// The check, counted from 0.
         index: usize,
     },
+    /// Two checks have the same name, by which this node is demoted for them.
+    #[error("check {index}: another one has the same name")]
+    CheckName {
+        /// The second, counted from 0.
+        index: usize,
+    },
+    /// The number of groups is not that of the protocol.
+    #[error("groups: {config} where the protocol has {protocol}")]
+    Groups {
+        /// What is configured.
+        config: u16,
+        /// How many there are.
+        protocol: usize,
+    },
     /// This node is to be fenced, but nothing does it.
     #[error("fence_self: a time, but nothing that does it")]
     NoFence,
@@ -115,6 +132,7 @@ impl UnitSetup {
             checks: Vec::new(),
             election: Voting(Arc::new(election)),
             fence_self: None,
+            asking: Asking::default(),
             shutdown: Duration::from_secs(120),
             events: 256,
         };
@@ -134,6 +152,19 @@ impl UnitSetup {
     pub fn fence_self(mut self, limit: Duration, fence: impl Fence + 'static) -> Self {
         self.config.fence_self = Some(limit);
         self.fence_self = Some(Part::FencePeer(Arc::new(fence)));
+        self
+    }
+
+    /// Has this arbiter decide who holds the unit. To be called within a tokio runtime.
+    #[cfg(feature = "arbiter")]
+    #[must_use]
+    pub fn arbiter(
+        mut self,
+        settings: crate::failover::Arbitration,
+        arbiter: impl crate::io::arbiter::Arbiter + 'static,
+    ) -> Self {
+        self.config.arbitration = Some(settings);
+        self.asking = Asking::spawn(arbiter);
         self
     }
 
@@ -167,6 +198,15 @@ impl UnitSetup {
         if let Some(index) = self.checks.iter().position(|check| !has_time(check)) {
             return Err(UnitSetupError::CheckTime { index });
         }
+        let mut names = BTreeSet::new();
+        let is_news = |check: &Check| names.insert(check.health.name.clone());
+        if let Some(index) = self.checks.iter().map(is_news).position(|is_news| !is_news) {
+            return Err(UnitSetupError::CheckName { index });
+        }
+        let (config, protocol) = (self.config.groups, self.election.0.roles().borrow().len());
+        if usize::from(config) != protocol {
+            return Err(UnitSetupError::Groups { config, protocol });
+        }
         if self.shutdown > MAX_TIME {
             let value = self.shutdown;
             return Err(ConfigError::TooLong {
@@ -178,7 +218,7 @@ impl UnitSetup {
         if self.config.fence_self.is_some() && self.fence_self.is_none() {
             return Err(UnitSetupError::NoFence);
         }
-        if self.config.arbitration.is_some() {
+        if self.config.arbitration.is_some() && !self.asking.is_anybody() {
             return Err(UnitSetupError::NoArbiter);
         }
         let names = self.checks.iter().map(|check| check.health.clone());

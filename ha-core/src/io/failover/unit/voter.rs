@@ -124,6 +124,7 @@ async fn attend(
 ) {
     let mut failing: BTreeSet<Arc<str>> = BTreeSet::new();
     let mut failed: VecDeque<Vote> = VecDeque::new();
+    let mut again = clock::now();
     loop {
         let next = {
             let mut waiting = votes.waiting();
@@ -136,7 +137,7 @@ async fn attend(
             tokio::select! {
                 biased;
                 () = votes.more.notified() => {}
-                () = sleep(AGAIN), if !failed.is_empty() => {
+                () = sleep(again.saturating_duration_since(clock::now())), if !failed.is_empty() => {
                     let mut waiting = votes.waiting();
                     for vote in failed.drain(..) {
                         let is_old = waiting.votes.iter().any(|newer| newer.replaces(&vote));
@@ -167,6 +168,7 @@ async fn attend(
                 // The machine says it again when a group should move; reasons it says but once.
                 if !matches!(vote, Vote::Force(..)) {
                     failed.push_back(vote);
+                    again = clock::now() + AGAIN;
                 }
             }
         }
