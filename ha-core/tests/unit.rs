@@ -3,7 +3,6 @@
 
 #![expect(clippy::disallowed_methods, reason = "the clock is the test's own")]
 #![expect(
-    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,

@@ -209,10 +209,12 @@ impl Storage for Disk {
     }
 }
 
+type Teller = watch::Sender<Arc<[Role]>>;
+
 /// An election that the test decides.
 #[derive(Clone)]
 pub(crate) struct Ballot {
-    pub(crate) roles: Arc<Mutex<Option<watch::Sender<Arc<[Role]>>>>>,
+    pub(crate) roles: Arc<Mutex<Option<Teller>>>,
     receiver: watch::Receiver<Arc<[Role]>>,
     /// What it was told, in order.
     pub(crate) told: Arc<Mutex<Vec<String>>>,

@@ -14,7 +14,7 @@ mod asked {
     use crate::failover::{Input, Request};
     use crate::io::arbiter::{Arbiter, Asker, Reply};
 
-    #[derive(Debug, Default)]
+    #[derive(Debug)]
     pub(in super::super) struct Asking {
         asker: Option<Asker>,
         /// Whether it was told that there is no answer.
@@ -22,6 +22,13 @@ mod asked {
     }
 
     impl Asking {
+        pub(in super::super) fn nobody() -> Self {
+            Self {
+                asker: None,
+                is_silent: false,
+            }
+        }
+
         pub(in super::super) fn spawn(arbiter: impl Arbiter + 'static) -> Self {
             Self {
                 asker: Some(Asker::spawn(arbiter)),
@@ -64,11 +71,15 @@ mod nobody {
     use super::super::event::UnitEventKind;
     use crate::failover::{Input, Request};
 
-    #[derive(Debug, Default)]
+    #[derive(Debug)]
     pub(in super::super) struct Asking;
 
     #[expect(clippy::unused_self, reason = "the same as with the feature")]
     impl Asking {
+        pub(in super::super) fn nobody() -> Self {
+            Self
+        }
+
         pub(in super::super) fn is_anybody(&self) -> bool {
             false
         }

@@ -132,7 +132,7 @@ impl UnitSetup {
             checks: Vec::new(),
             election: Voting(Arc::new(election)),
             fence_self: None,
-            asking: Asking::default(),
+            asking: Asking::nobody(),
             shutdown: Duration::from_secs(120),
             events: 256,
         };
