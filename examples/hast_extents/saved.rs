@@ -1,7 +1,7 @@
 //! The file, piece by piece.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, Write};
+use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
 use hast_proto::Offset;

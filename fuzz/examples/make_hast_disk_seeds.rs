@@ -66,7 +66,11 @@ fn blocks(file: &Value) -> Seeds {
 /// Places and data as the target reads them.
 fn pieces() -> Seeds {
     let place = |offset: u64, length: u32, kind: u32| {
-        let numbers = (offset.to_le_bytes(), length.to_le_bytes(), kind.to_le_bytes());
+        let numbers = (
+            offset.to_le_bytes(),
+            length.to_le_bytes(),
+            kind.to_le_bytes(),
+        );
         [&numbers.0[..], &numbers.1, &numbers.2].concat()
     };
     let data = [place(4096, 7, 1), b"changed".to_vec()].concat();

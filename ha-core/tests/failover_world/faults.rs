@@ -142,7 +142,11 @@ impl World {
         match self.random.below(4) {
             0 => self.unit(node, Input::Timeout),
             1 => self.tell_status(node),
-            2 => self.ask_permission(node),
+            2 => {
+                // Which says nothing to the machine if there is nothing to ask for.
+                self.ask_permission(node);
+                self.health(node, Health::Good);
+            }
             _ => self.health(node, Health::Good),
         }
     }

@@ -129,9 +129,8 @@ impl Header {
 
 /// The digest of a header: of all but the digest itself.
 pub(super) fn digest(bytes: &[u8]) -> Digest {
-    let (covered, _) = bytes
-        .split_at_checked(HEADER_LEN - size_of::<Digest>())
-        .unwrap_or((bytes, &[]));
+    let covered = bytes.split_last_chunk::<{ size_of::<Digest>() }>();
+    let (covered, _) = covered.unwrap_or((bytes, &[0; size_of::<Digest>()]));
     Sha256::digest(covered).into()
 }
 

@@ -28,7 +28,9 @@
 //! was seen: etcd was restored from a backup, and its record may be older than what was
 //! acknowledged. The program has to be started anew then, after somebody has looked.
 
+mod config;
 mod endpoint;
+mod error;
 mod http;
 mod message;
 
@@ -36,187 +38,25 @@ use core::fmt;
 use core::time::Duration;
 use std::boxed::Box;
 use std::string::{String, ToString};
-use std::vec::Vec;
 
 use async_trait::async_trait;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
+pub use config::{Credentials, EtcdConfig, EtcdConfigError};
 pub use endpoint::{Endpoint, EndpointError};
+pub use error::EtcdError;
 pub use http::HttpError;
 
 use self::http::{Connection, Response};
-use super::record::{RecordError, encode_record};
+use super::record::encode_record;
 use super::{Arbiter, ArbiterError};
 use crate::failover::{Answer, Query, Record, Revision};
 use crate::io::clock;
 
 /// The shortest lease of etcd, with its own default settings.
 const MIN_TTL: Duration = Duration::from_secs(2);
-
-/// Where etcd is, and what is kept there.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct EtcdConfig {
-    /// The members, or proxies of one cluster, in the order in which they are tried.
-    pub endpoints: Vec<Endpoint>,
-    /// What all keys begin with.
-    pub prefix: String,
-    /// How long one endpoint may take for one request, connecting included. Less than the
-    /// machine's patience, or no second endpoint is ever tried.
-    pub attempt: Duration,
-    /// Who asks, if etcd wants to know.
-    pub credentials: Option<Credentials>,
-}
-
-impl EtcdConfig {
-    /// Makes a configuration with the prefix `/ha` and half a second for each attempt.
-    #[must_use]
-    pub fn new(endpoints: Vec<Endpoint>) -> Self {
-        Self {
-            endpoints,
-            prefix: "/ha".to_string(),
-            attempt: Duration::from_millis(500),
-            credentials: None,
-        }
-    }
-}
-
-/// A name and a password, which is wiped and never shown.
-#[derive(Clone)]
-pub struct Credentials {
-    name: String,
-    password: Zeroizing<String>,
-}
-
-impl Credentials {
-    /// Takes both.
-    #[must_use]
-    pub fn new(name: &str, password: &str) -> Self {
-        Self {
-            name: name.to_string(),
-            password: Zeroizing::new(password.to_string()),
-        }
-    }
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("Credentials");
-        debug.field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// Why a configuration cannot be.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum EtcdConfigError {
-    /// Nobody could be asked.
-    #[error("endpoints: none where at least one is needed")]
-    NoEndpoint,
-    /// An attempt would be over at once.
-    #[error("attempt: zero")]
-    NoTime,
-    /// The name of a unit is empty, too long, or could be taken for a part of a key.
-    #[error("unit {value:?}: 1 to 255 octets are possible, without \"/\" and without controls")]
-    Unit {
-        /// The name.
-        value: String,
-    },
-}
-
-/// Why etcd tells nothing.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum EtcdError {
-    /// An endpoint was not heard in time.
-    #[error("{endpoint}: no answer within {time:?}")]
-    TimedOut {
-        /// Which.
-        endpoint: Endpoint,
-        /// The time it had.
-        time: Duration,
-    },
-    /// The conversation with an endpoint failed.
-    #[error("{endpoint}: {error}")]
-    Http {
-        /// Which.
-        endpoint: Endpoint,
-        /// How.
-        error: HttpError,
-    },
-    /// It refuses.
-    #[error("{endpoint}: status {status}: {message}")]
-    Refused {
-        /// Which.
-        endpoint: Endpoint,
-        /// The status of HTTP.
-        status: u16,
-        /// What it says, or the beginning of that.
-        message: String,
-    },
-    /// What it says is no JSON.
-    #[error("{endpoint}: no JSON: {error}")]
-    Json {
-        /// Which endpoint.
-        endpoint: Endpoint,
-        /// What is wrong with it.
-        error: String,
-    },
-    /// A field is missing.
-    #[error("{field} is missing")]
-    Missing {
-        /// Which.
-        field: &'static str,
-    },
-    /// A field has a value that it cannot have.
-    #[error("{field}: {value}")]
-    Value {
-        /// Which.
-        field: &'static str,
-        /// The beginning of the value.
-        value: String,
-    },
-    /// The key holds no record.
-    #[error("the record: {0}")]
-    Record(RecordError),
-    /// The lease would be over before the holder's time is.
-    #[error("a lease of {granted} s where {wanted} s were asked for")]
-    Lease {
-        /// What was asked for.
-        wanted: u64,
-        /// What was given.
-        granted: u64,
-    },
-    /// An endpoint belongs to another cluster than the one that answered first.
-    #[error("cluster {found:x} where {expected:x} has answered before")]
-    OtherCluster {
-        /// The first one.
-        expected: u64,
-        /// This one.
-        found: u64,
-    },
-    /// The store has gone back.
-    #[error("revision {found} where {seen} was seen before: restored from a backup?")]
-    WentBack {
-        /// The greatest one that was seen.
-        seen: u64,
-        /// This one.
-        found: u64,
-    },
-}
-
-impl EtcdError {
-    /// Whether another endpoint may know better.
-    fn is_local(&self) -> bool {
-        match self {
-            Self::TimedOut { .. } | Self::Http { .. } | Self::Json { .. } => true,
-            Self::Refused { status, .. } => *status >= 500,
-            _ => false,
-        }
-    }
-}
 
 /// The keys of a unit.
 #[derive(Debug)]
@@ -460,7 +300,7 @@ impl EtcdArbiter {
     fn endpoint(&self) -> Endpoint {
         let endpoint = self.config.endpoints.get(self.current);
         endpoint
-            .or(self.config.endpoints.first())
+            .or_else(|| self.config.endpoints.first())
             .cloned()
             .unwrap_or_default()
     }
