@@ -122,10 +122,10 @@ impl Child {
                     group.signal(Signal::KILL);
                 }
                 let _ = tell_start.send(Ok(()));
-                wait(leader);
+                let is_there = wait(leader);
                 let status = {
                     let mut life = group.life();
-                    if leftovers == Leftovers::Kill {
+                    if leftovers == Leftovers::Kill && is_there {
                         let _ = kill_process_group(leader, Signal::KILL);
                     }
                     let status = process.wait();
@@ -161,10 +161,16 @@ impl Drop for Child {
     }
 }
 
-/// Waits until a process has ended, and leaves its number to it.
-fn wait(process: Pid) {
+/// Waits until a process has ended, and leaves its number to it. `false` if somebody else has
+/// taken note of its end, as in a program that ignores SIGCHLD: then its number may be another's.
+fn wait(process: Pid) -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    while matches!(waitid(WaitId::Pid(process), options), Err(Errno::INTR)) {}
+    loop {
+        match waitid(WaitId::Pid(process), options) {
+            Err(Errno::INTR) => {}
+            result => return result.is_ok(),
+        }
+    }
 }
 
 /// Waits until nothing is left of a group that was killed; but not long for a process that waits
@@ -192,7 +198,7 @@ fn is_buried(group: Pid) -> bool {
         let stat = std::fs::read(process.ok()?.path().join("stat")).ok()?;
         Some(std::string::String::from_utf8_lossy(&stat).into_owned())
     });
-    let number = group.to_string();
+    let number = group.as_raw_nonzero().to_string();
     !stats.any(|stat| {
         // NUMBER (NAME) STATE PARENT GROUP ..., and the name may contain anything.
         let fields = stat.rsplit_once(") ").map(|(_, fields)| fields);

@@ -74,7 +74,6 @@ mod nobody {
     #[derive(Debug)]
     pub(in super::super) struct Asking;
 
-    #[expect(clippy::unused_self, reason = "the same as with the feature")]
     impl Asking {
         pub(in super::super) fn nobody() -> Self {
             Self
