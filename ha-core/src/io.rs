@@ -26,6 +26,8 @@ mod clock;
 mod driver;
 mod effects;
 mod event;
+#[cfg(all(feature = "failover", unix))]
+pub mod failover;
 #[cfg(feature = "hast")]
 pub mod hast;
 #[cfg(all(feature = "linux", target_os = "linux"))]

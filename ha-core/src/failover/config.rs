@@ -49,7 +49,9 @@ impl Default for Holds {
 pub struct Config {
     /// This node.
     pub node: NodeId,
-    /// How many groups of addresses move together. The node is wanted when it is master of all.
+    /// How many groups of addresses move together. The node is wanted when it is master of all,
+    /// so all must prefer the nodes in the same order, and preempt: groups that stay divided
+    /// between two nodes keep both from promotion.
     pub groups: u16,
     /// What a promotion does. With a step of [`StepKind::StorageRole`] the storage is looked at
     /// before.
