@@ -214,6 +214,9 @@ fn reload() {
     let usual = cluster.config("");
     let mut client = Client::connect(&cluster.device(Ada), "shared").expect("a device");
     client.write(0, &[1; 4096]).expect("a write");
+    // The role that it has already is no change.
+    cluster.role(Ada, "primary");
+    client.write(0, &[2; 4096]).expect("a write");
     // One more, and another setting of the first: its client and its peer notice nothing.
     let second = format!(
         "{}resource second {{ on ada {{ local {} remote none }} on bob {{ local /b remote none }} }}\n",
