@@ -285,6 +285,7 @@ async fn fio(uri: &str, name: &str, more: &[&str]) {
         "--rw=randwrite",
         "--verify=crc32c",
         "--do_verify=1",
+        "--verify_state_save=0",
         "--verify_fatal=1",
         "--randrepeat=0",
         "--size=32m",

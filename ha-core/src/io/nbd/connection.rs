@@ -79,7 +79,7 @@ pub(super) struct Connection<'a, S> {
     requests: Requests,
     in_flight: InFlight<'a, Outcome>,
     answers: Answers<'a>,
-    /// Of holes, the client is told as such.
+    /// The client is told of zeroes instead of being sent them.
     sparse: bool,
     limits: &'a Limits,
     /// Nothing more is taken on.
@@ -215,7 +215,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     /// Begins requests that were received.
     fn take_on(&mut self, cx: &mut Context<'_>, turn: &mut u32) -> Result<Halt, ConnectionError> {
         while !self.leaving
-            && self.in_flight.len() < self.limits.requests
+            && self.in_flight.len() < self.limits.requests.get()
             && self.answers.replies.remaining() < BACKLOG
         {
             let Some(left) = turn.checked_sub(1) else {
