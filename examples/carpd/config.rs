@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use ha_core::carp_proto::vrrp::{AdverInterval, Checksum, Priority, Vrrp};
 use ha_core::carp_proto::{
-    AdvBase, AdvSkew, Dialect, FreeBsd, Key, OpenBsd, Settings, UCarp, UnknownLink, Vhid,
+    AdvBase, AdvSkew, Dialect, FreeBsd, Interval, Key, OpenBsd, Settings, UCarp, UnknownLink, Vhid,
 };
 use zeroize::Zeroizing;
 
@@ -383,6 +383,13 @@ impl Config {
         Ok(())
     }
 
+    /// Whether some master advertises more often than once per second, so that the others do not
+    /// wait long when it is kept from the processor.
+    pub(crate) fn is_fast(&self) -> bool {
+        let mut hosts = self.hosts.values();
+        hosts.any(|host| host.live.pace.interval() < Duration::from_secs(1))
+    }
+
     /// What is allowed, but may not be what was meant.
     pub(crate) fn doubts(&self) -> Vec<String> {
         let is_doubtful = |host: &Host| {
@@ -458,6 +465,16 @@ impl Host {
         }
         let settings = self.live.settings().validate(self.dialect());
         settings.map_err(|error| error.to_string())
+    }
+}
+
+impl Pace {
+    /// Between two advertisements of a master that is not demoted.
+    fn interval(self) -> Duration {
+        match self {
+            Self::Carp { advbase, advskew } => Interval::new(advbase, advskew).duration(),
+            Self::Vrrp { interval, .. } => interval.duration(),
+        }
     }
 }
 

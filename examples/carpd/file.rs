@@ -426,6 +426,17 @@ mod tests {
     }
 
     #[test]
+    fn intervals_below_a_second_are_fast() {
+        let is_fast = |lines: &str| parse(&with(lines)).unwrap().is_fast();
+        let carp = "passphrase = \"x\"\nrules = \"openbsd\"\n";
+        assert!(!is_fast("passphrase = \"x\""));
+        assert!(!is_fast(&format!("{carp}advskew = 100")));
+        assert!(is_fast(&format!("{carp}advbase = 0\nadvskew = 254")));
+        assert!(!is_fast("rules = \"vrrp\""));
+        assert!(is_fast("rules = \"vrrp\"\ninterval = 99"));
+    }
+
+    #[test]
     fn rules_have_names() {
         for (name, dialect) in [
             ("freebsd", Dialect::FreeBsd(FreeBsd::From14)),

@@ -45,9 +45,10 @@ pub(crate) struct Options {
     /// What is logged, in the words of tracing's filters; by default $RUST_LOG, or "info"
     #[arg(long, value_name = "FILTER")]
     pub(crate) log: Option<String>,
-    /// Run with this real-time priority (1 to 99) by chrt(1), for intervals of few
-    /// milliseconds on a busy machine; scripts run without it. Needs CAP_SYS_NICE
-    #[arg(long, value_name = "PRIORITY", value_parser = number::<1, 99>)]
+    /// Run with this real-time priority (1 to 99) by chrt(1), or without (0); scripts always run
+    /// without. By default 1 if an interval is below a second and the system allows it: with
+    /// CAP_SYS_NICE, or a limit of real-time priorities (ulimit -r) that is high enough
+    #[arg(long, value_name = "PRIORITY", value_parser = number::<0, 99>)]
     pub(crate) realtime: Option<u8>,
     #[command(flatten)]
     pub(crate) ucarp: Option<Ucarp>,
@@ -461,7 +462,7 @@ mod tests {
             ("-k", "300", "0..=254"),
             ("-r", "0", "1..=255"),
             ("--script-timeout", "0", "1..=255"),
-            ("--realtime", "100", "1..=99"),
+            ("--realtime", "100", "0..=99"),
         ] {
             let refusal = refusal(&[&format!("{option}={value}")]);
             assert!(refusal.contains(range), "{option} {value}: {refusal}");

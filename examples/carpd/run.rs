@@ -54,9 +54,7 @@ pub(crate) fn start(options: &Arc<Options>) -> Result<(), Failure> {
     if options.detached {
         background::detach().map_err(|error| failed(&error))?;
     }
-    if let Some(priority) = options.realtime {
-        process::run_in_real_time(priority).map_err(Failure::Running)?;
-    }
+    process::settle_priority(options.realtime, config.is_fast()).map_err(Failure::Running)?;
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed(&error))?;
     let ended = runtime.block_on(run(options, config));
@@ -162,12 +160,16 @@ async fn run(options: &Arc<Options>, config: Config) -> Result<(), String> {
 /// Reads the configuration again. One that is wrong changes nothing.
 async fn reload(options: &Arc<Options>, daemon: &mut Daemon) {
     notify::reloading();
+    let asked = options.realtime;
     let options = options.clone();
     // Beside the protocol, which does not wait for a disk.
     let loaded = tokio::task::spawn_blocking(move || options.load()).await;
     let loaded = loaded.unwrap_or_else(|error| Err(error.to_string()));
     if let Ok(config) = &loaded {
         tell_doubts(config);
+        if let Err(error) = process::settle_priority(asked, config.is_fast()) {
+            warn!(%error, "the priority stays as it is");
+        }
     }
     match loaded {
         Ok(config) => match daemon.apply(config).await {

@@ -6,8 +6,8 @@
 //! Needs Linux, root, `ucarp` and `keepalived`, a quiet machine, and half an hour. To make it
 //! shorter, set `OUTAGE_RUNS=3`, or name what is wanted: `-- crash`, `-- ucarp`, `-- stability`.
 //! An outage is the time between the last question before the event that was answered and the
-//! first one after it, at one question per millisecond; `client` is the worst delay of the client
-//! itself within one.
+//! first one after it, at one question per millisecond; `client` is the most that the client added
+//! to one by being late itself.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::disallowed_methods, reason = "waiting for daemons is limited")]
@@ -65,14 +65,16 @@ fn main() -> ExitCode {
             };
             let threads: Vec<_> = rows.iter().map(start).collect();
             let figures = threads.into_iter().map(|thread| thread.join());
-            figures.map(|figures| figures.expect("figures")).collect()
+            figures
+                .map(|costs| Figures::of(costs.expect("a row")))
+                .collect()
         });
         for (row, figures) in rows.iter().zip(figures) {
             met &= print(row, &figures);
         }
     }
     for row in fast {
-        met &= print(row, &row.run(Lab::new(2), runs));
+        met &= print(row, &Figures::of(row.run(Lab::new(2), runs)));
     }
     let rest = REST * u32::try_from(runs).expect("a small number");
     let wanted = |group: &&Group| is_wanted(&format!("stability, {group}"));
@@ -90,16 +92,16 @@ fn main() -> ExitCode {
 }
 
 /// Prints how often roles change that should not. Returns whether it is never where that is
-/// promised: at rest, and with real-time priority on busy processors.
+/// promised: with the priority that `carpd` takes by itself.
 fn stability(group: Group, rest: Duration) -> bool {
     let mut met = true;
-    for options in [&[][..], &["--realtime", "10"]] {
+    for options in [&[][..], &["--realtime", "0"]] {
         let mut rig = Rig::new(Lab::new(2), group, options);
         let (at_rest, longest_at_rest) = rig.rest(rest);
         let busy = Busy::start();
         let (under_load, longest_under_load) = rig.rest(rest);
         drop(busy);
-        met &= at_rest == 0 && (under_load == 0 || options.is_empty());
+        met &= !options.is_empty() || (at_rest == 0 && under_load == 0);
         println!(
             "{:<26} {:<14} at rest {at_rest}, {longest_at_rest:.1?}; \
              six busy loops {under_load}, {longest_under_load:.1?}",
@@ -112,7 +114,7 @@ fn stability(group: Group, rest: Duration) -> bool {
 
 /// Prints a row. Returns whether it is as promised.
 fn print(row: &Row, figures: &Figures) -> bool {
-    let broken = figures.broken(row.limits, Duration::ZERO);
+    let broken = figures.broken(row.limits);
     let verdict = match (row.limits.is_any(), broken.is_empty()) {
         (false, _) => String::new(),
         (true, true) => "met".to_owned(),

@@ -53,8 +53,8 @@ struct Probe {
 pub(crate) struct Outage {
     /// From the last question before that was answered to the first one after.
     pub(crate) length: Duration,
-    /// How late the client itself was at most with a question in that time: not the daemons'
-    /// doing, but part of `length`.
+    /// The part of it that is not the daemons' doing: the client was late where it begins and
+    /// ends.
     pub(crate) jitter: Duration,
 }
 
@@ -182,10 +182,16 @@ fn hurry() {
     );
 }
 
-/// By how much the longest pause between two questions exceeds what it should be.
+/// By how much the client itself has lengthened an outage that lies between the first and the last
+/// of these questions: it was late with the first one that was lost, and with the last one. When
+/// it is late in between, nothing becomes longer.
 fn jitter(probes: &[Probe]) -> Duration {
-    let pauses = probes.windows(2).map(|pair| pair[1].sent - pair[0].sent);
-    pauses.max().unwrap_or_default().saturating_sub(PERIOD)
+    let late = |pair: &[Probe]| (pair[1].sent - pair[0].sent).saturating_sub(PERIOD);
+    match probes.len() {
+        0 | 1 => Duration::ZERO,
+        2 => late(probes),
+        all => late(&probes[..2]) + late(&probes[all - 2..]),
+    }
 }
 
 /// Answers from the shared address with the number of the node, whenever the node has it.
