@@ -31,6 +31,29 @@
 //! the end of its list, where real implementations read nothing and write zeros; see
 //! [`provider`].
 //!
+//! # Figures
+//!
+//! With the feature `metrics`, a resource tells these to the recorder of the crate `metrics` that
+//! is installed when the resource is added, most of them once a second:
+//!
+//! | name | kind | what |
+//! |---|---|---|
+//! | `hast_request_seconds` | histogram | how long a request of the device took; by `request` |
+//! | `hast_requests_total` | counter | requests taken over; by `request` |
+//! | `hast_local_errors_total` | counter | requests that the local disk has failed; by `request` |
+//! | `hast_map_writes_total` | counter | writes of the activemap |
+//! | `hast_copied_bytes_total` | counter | octets copied by synchronisations |
+//! | `hast_connected` | gauge | 1 during a session |
+//! | `hast_in_sync` | gauge | 1 while the peer has everything |
+//! | `hast_dirty_bytes` | gauge | octets in dirty extents |
+//! | `hast_to_copy_bytes` | gauge | octets in extents that are to be copied |
+//! | `hast_copy_left_seconds` | gauge | how long the synchronisation will still take |
+//! | `hast_queue_depth` | gauge | requests that wait; by `queue` |
+//!
+//! All have the label `resource`. Those of a secondary are those of its session.
+//!
+//! # Example
+//!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! # let backing: std::sync::Arc<dyn ha_core::io::block::BlockDevice> = unimplemented!();

@@ -13,6 +13,8 @@ mod disk;
 mod faults;
 mod handshake;
 mod hostile;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod pair;
 mod relay;
 mod replicate;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use ha_core::hast_proto::primary::LocalCopy;
 use ha_core::hast_proto::{Consistency, Role};
+use ha_core::io::block::BlockDevice;
 use ha_core::io::hast::{DeviceError, EventKind, RoleError, Side};
 
 use crate::pair::{Pair, eventually, noise, read};
@@ -135,11 +136,8 @@ async fn a_disk_that_hangs_is_reported_in_time() {
 #[tokio::test]
 async fn a_provider_of_somebody_else_is_no_provider() {
     let mut pair = Pair::new(|_| {}).await;
-    let disk = &pair.a.disk;
     let block = bytes::Bytes::from(vec![b'x'; 4096]);
-    ha_core::io::block::BlockDevice::write(&**disk, 0, block)
-        .await
-        .unwrap();
+    pair.a.disk.write(0, block).await.unwrap();
     let error = pair.a.resource.set_role(Role::Primary).await.unwrap_err();
     assert!(matches!(error, RoleError::Provider(_)), "{error}");
     assert_eq!(
@@ -148,6 +146,26 @@ async fn a_provider_of_somebody_else_is_no_provider() {
     );
     let told = |kind: &EventKind| matches!(kind, EventKind::Provider(_)).then_some(());
     pair.a.event("the provider", told).await;
+    pair.end().await;
+}
+
+#[tokio::test]
+async fn a_torn_metadata_block_is_mended_and_reported() {
+    let mut pair = Pair::new(|_| {}).await;
+    let device = pair.start().await;
+    device.write(0, noise(1, 4096)).await.unwrap();
+    pair.agreed().await;
+    pair.a.resource.set_role(Role::Init).await.unwrap();
+    let rubbish = bytes::Bytes::from(vec![0xa5; 512]);
+    pair.a.disk.write(0, rubbish).await.unwrap();
+    pair.a.resource.set_role(Role::Primary).await.unwrap();
+    let told = |kind: &EventKind| matches!(kind, EventKind::Recovered).then_some(());
+    pair.a.event("recovered", told).await;
+    let device = pair.a.resource.device().await.unwrap();
+    assert_eq!(read(&*device, 0, 4096).await, noise(1, 4096));
+    device.write(0, noise(2, 4096)).await.unwrap();
+    pair.agreed().await;
+    pair.assert_equal().await;
     pair.end().await;
 }
 

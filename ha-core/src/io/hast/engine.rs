@@ -15,6 +15,8 @@ mod access;
 mod disk;
 mod door;
 mod message;
+#[cfg(feature = "metrics")]
+mod meter;
 mod outbox;
 mod primary;
 mod role;
@@ -74,6 +76,8 @@ pub(super) fn spawn(
             settings,
             events,
             tasks: JoinSet::new(),
+            #[cfg(feature = "metrics")]
+            meter: meter::Meter::new(&name),
         },
         backing: backing.into(),
         access: Arc::clone(&access),
@@ -95,6 +99,8 @@ struct Common {
     settings: Settings,
     events: broadcast::Sender<Event>,
     tasks: JoinSet<Done>,
+    #[cfg(feature = "metrics")]
+    meter: meter::Meter,
 }
 
 impl Common {
@@ -160,6 +166,8 @@ impl Future for Engine {
             engine.advance_change(now);
             // Once more, as what was begun in this pass was not waited for yet.
             busy |= engine.take_done(cx, now);
+            #[cfg(feature = "metrics")]
+            engine.tell_figures(now);
             if !busy && engine.wait(cx, now).is_pending() {
                 return Poll::Pending;
             }
@@ -334,6 +342,13 @@ impl Engine {
         busy
     }
 
+    #[cfg(feature = "metrics")]
+    fn tell_figures(&mut self, now: Instant) {
+        if self.common.meter.is_due(now) {
+            self.common.meter.tell(&self.status(now));
+        }
+    }
+
     /// Waits for the earliest deadline; ready if it has come.
     fn wait(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         let own = match &self.stage {
@@ -342,6 +357,11 @@ impl Engine {
             Stage::Secondary(side) => side.deadline(),
         };
         let change = self.change.as_ref().and_then(Change::deadline);
+        #[cfg(feature = "metrics")]
+        let own = [own, self.common.meter.deadline()]
+            .into_iter()
+            .flatten()
+            .min();
         let deadlines = [own, change, self.door.deadline()];
         let Some(deadline) = deadlines.into_iter().flatten().min() else {
             return Poll::Pending;

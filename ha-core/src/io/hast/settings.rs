@@ -16,7 +16,8 @@ pub struct Settings {
     pub device: Box<str>,
     /// What is below, for the status only.
     pub local: Box<str>,
-    /// The other node; `None` if there is none. Connections come only from there.
+    /// The other node; `None` if there is none, which is looked at when a role begins.
+    /// Connections come only from there.
     pub remote: Option<NetAddress>,
     /// The address to connect from, if it matters.
     pub source: Option<NetAddress>,

@@ -49,7 +49,7 @@ pub(super) struct PrimarySide {
     /// Requests that the machine is too full to take.
     held: VecDeque<Call>,
     /// Who waits for the requests that it has taken.
-    calls: BTreeMap<RequestId, oneshot::Sender<Result<Vec<Bytes>, Errno>>>,
+    calls: BTreeMap<RequestId, Taken>,
     next_call: u64,
     /// When the synchronisation under way began, and what had been copied before.
     copying: Option<Copying>,
@@ -57,6 +57,13 @@ pub(super) struct PrimarySide {
     stopping: bool,
     /// Whether the machine has said its last word.
     stopped: bool,
+}
+
+/// Who waits for a request.
+struct Taken {
+    reply: oneshot::Sender<Result<Vec<Bytes>, Errno>>,
+    #[cfg(feature = "metrics")]
+    timer: super::meter::Timer,
 }
 
 #[derive(Clone, Copy)]
@@ -216,7 +223,7 @@ impl PrimarySide {
 
     /// Goes once through everything; whether there may be more to do.
     pub(super) fn pass(&mut self, cx: &mut Context<'_>, now: Instant, common: &mut Common) -> bool {
-        let mut busy = self.take_calls(now);
+        let mut busy = self.take_calls(now, common);
         busy |= self.pass_attempt(cx, now, common);
         busy |= self.receive(cx, now);
         if self.machine.poll_timeout().is_some_and(|due| due <= now) {
@@ -232,7 +239,8 @@ impl PrimarySide {
         busy || self.disk.is_waiting()
     }
 
-    fn take_calls(&mut self, now: Instant) -> bool {
+    #[cfg_attr(not(feature = "metrics"), expect(unused_variables))]
+    fn take_calls(&mut self, now: Instant, common: &Common) -> bool {
         let mut busy = false;
         while !self.held.is_empty() && !self.machine.is_full() {
             let Some(Call { request, reply, .. }) = self.held.pop_front() else {
@@ -241,7 +249,12 @@ impl PrimarySide {
             busy = true;
             let id = RequestId(self.next_call);
             self.next_call = self.next_call.wrapping_add(1);
-            self.calls.insert(id, reply);
+            let taken = Taken {
+                reply,
+                #[cfg(feature = "metrics")]
+                timer: common.meter.timer(now, &request),
+            };
+            self.calls.insert(id, taken);
             self.machine.handle(now, Input::Request(id, request));
         }
         busy
@@ -277,9 +290,11 @@ impl PrimarySide {
                 self.attempt.take_if(|attempt| attempt.id == id);
             }
             Output::Completed(id, result) => {
-                if let Some(reply) = self.calls.remove(&id) {
+                if let Some(taken) = self.calls.remove(&id) {
+                    #[cfg(feature = "metrics")]
+                    taken.timer.ended(now);
                     // Whoever asked may have gone.
-                    let _ = reply.send(result);
+                    let _ = taken.reply.send(result);
                 }
             }
             Output::Event(event) => self.tell(now, event, common),
