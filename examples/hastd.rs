@@ -8,6 +8,8 @@
 //!
 //! It reads a `hast.conf` and takes the original's options and orders of hastctl. Where the
 //! original makes a device for the resource that is primary, this one serves it to NBD clients.
+//! A local disk that has failed is not used any more, and the other node serves what it held; the
+//! same role once more, `hastctl role primary shared`, uses it again, or another one in its place.
 //! `hast.conf` beside its modules is a configuration, `hastd.service` a unit for systemd. From top
 //! to bottom:
 //!

@@ -60,7 +60,7 @@ const ADVBASE: Duration = Duration::from_secs(1);
 /// left over for a busy machine that lets the processes wait.
 const LAST_WORDS: Duration = Duration::from_millis(25);
 /// How long the client waits for an answer at most.
-const PATIENCE: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How often the client asks, which is how much later it may notice.
 const EVERY: Duration = Duration::from_millis(20);
 /// How often it asks while the master changes: what is measured should be the outage, and not the
@@ -331,16 +331,16 @@ struct Host {
     child: Child,
 }
 
-fn find<'a>(hosts: &'a mut [Host], name: &str) -> Result<&'a mut Host> {
-    let found = hosts.iter_mut().find(|host| host.name == name);
-    Ok(found.ok_or("unknown")?)
-}
-
 impl Drop for Host {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn find<'a>(hosts: &'a mut [Host], name: &str) -> Result<&'a mut Host> {
+    let found = hosts.iter_mut().find(|host| host.name == name);
+    Ok(found.ok_or("unknown")?)
 }
 
 /// Has the service store one number after the other.

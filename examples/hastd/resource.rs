@@ -5,7 +5,9 @@ use core::time::Duration;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ha_core::io::hast::{FileBacking, Node, Resource, RoleError, Settings, Side, Status};
+use ha_core::io::hast::{
+    AttachError, FileBacking, Node, Resource, RoleError, Settings, Side, Status,
+};
 use hast_proto::conf::{self, ResourceConfig};
 use hast_proto::control::{Connection, ControlFault, ResourceStatus};
 use hast_proto::hooks::HookEvent;
@@ -101,7 +103,8 @@ impl Running {
     }
 
     /// Changes the role, and returns the one before. The device of a primary can be used when this
-    /// ends well.
+    /// ends well. For a primary whose local disk has failed, the same role once more means to use
+    /// the disk again, or another one in its place.
     pub(crate) async fn set_role(&self, role: Role) -> Result<Role, Refused> {
         let config = self.config.lock().await;
         self.change_role(&config, role).await
@@ -114,21 +117,25 @@ impl Running {
             self.devices.close(&self.name).await;
         }
         let before = resource.set_role(role).await?;
-        if role == Role::Primary && before != Role::Primary {
-            let device = resource.device().await.map_err(Refused::new)?;
-            let opened = self
-                .devices
-                .open(&self.name, config.provider.as_str(), device)
-                .await;
-            if let Err(error) = opened {
-                // A primary that nobody can use only keeps the other node from being one.
-                resource.set_role(Role::Init).await?;
-                return Err(Refused::new(format!(
-                    "the device cannot be served: {error}"
-                )));
-            }
+        match (before, role) {
+            (_, Role::Init | Role::Secondary) => {}
+            (Role::Primary, Role::Primary) => attach(&resource).await?,
+            (_, Role::Primary) => self.serve(config, &resource).await?,
         }
         Ok(before)
+    }
+
+    /// Opens the device of a new primary. One that nobody can use would only keep the other node
+    /// from being primary.
+    async fn serve(&self, config: &ResourceConfig, resource: &Resource) -> Result<(), Refused> {
+        let device = resource.device().await.map_err(Refused::new)?;
+        let provider = config.provider.as_str();
+        if let Err(error) = self.devices.open(&self.name, provider, device).await {
+            resource.set_role(Role::Init).await?;
+            let text = format!("the device cannot be served: {error}");
+            return Err(Refused::new(text));
+        }
+        Ok(())
     }
 
     /// Goes on with another configuration.
@@ -212,6 +219,14 @@ impl Running {
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Uses the local disk again, if it has failed.
+async fn attach(resource: &Resource) -> Result<(), Refused> {
+    match resource.attach().await {
+        Ok(()) | Err(AttachError::NotFailed) => Ok(()),
+        Err(error) => Err(Refused::new(error)),
+    }
 }
 
 /// Warns of a program that cannot be run. It may be there when it is needed.

@@ -22,6 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("in_the_background", background),
         trial("hooks_are_told", hooks),
         trial("a_reload_leaves_the_rest_alone", reload),
+        trial("a_reload_moves_orders_and_devices", moving),
         trial(
             "a_secondary_in_the_making_is_no_primary",
             promotion_while_inconsistent,
@@ -214,6 +215,9 @@ fn reload() {
     let usual = cluster.config("");
     let mut client = Client::connect(&cluster.device(Ada), "shared").expect("a device");
     client.write(0, &[1; 4096]).expect("a write");
+    // The role that it has already is no change.
+    cluster.role(Ada, "primary");
+    client.write(0, &[2; 4096]).expect("a write");
     // One more, and another setting of the first: its client and its peer notice nothing.
     let second = format!(
         "{}resource second {{ on ada {{ local {} remote none }} on bob {{ local /b remote none }} }}\n",
@@ -245,6 +249,33 @@ fn reload() {
     cluster.wait_until_synchronised(Ada);
     drop(client);
     cluster.check_equal();
+}
+
+/// Orders are taken elsewhere, and a device with another name is another device; the role is what
+/// it was.
+fn moving() {
+    let mut cluster = Cluster::new(SIZE, "");
+    cluster.start_in_roles(Ada);
+    let mut client = Client::connect(&cluster.device(Ada), "shared").expect("a device");
+    client.write(0, &[1; 4096]).expect("a write");
+    let moved = cluster.config("name other").replace(".control", ".orders");
+    cluster.write_config(&moved);
+    cluster.signal(Ada, Signal::HUP);
+    cluster.wait_for_log(Ada, "the new configuration is in force");
+    assert!(!cluster.path("ada.control").exists() && cluster.path("ada.orders").exists());
+    assert!(!cluster.device(Ada).exists());
+    assert!(client.read(0, 4096).is_err(), "a device that is gone");
+    let device = cluster.device(Ada).with_file_name("other");
+    let mut client = Client::connect(&device, "other").expect("a device");
+    assert_eq!(client.read(0, 4096).expect("a read"), [1; 4096]);
+    cluster.wait_until_synchronised(Ada);
+    // And back again.
+    cluster.configure("");
+    cluster.signal(Ada, Signal::HUP);
+    wait_until("orders are taken where they were", || {
+        cluster.status(Ada)["role"] == "primary"
+    });
+    cluster.wait_until_synchronised(Ada);
 }
 
 /// A node that is half overwritten with its peer's data does not serve them.
