@@ -34,7 +34,7 @@ use operations::{Choices, Script};
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, for whoever replays seeds.
-pub const TARGETS: [(&str, Target); 21] = [
+pub const TARGETS: [(&str, Target); 22] = [
     ("hast_activemap", hast_disk::hast_activemap),
     ("hast_answer", hast_wire::hast_answer),
     ("hast_conf", hast_disk::hast_conf),

@@ -56,16 +56,6 @@ pub(super) fn secret<const N: usize>() -> Option<[u8; N]> {
     Some(octets)
 }
 
-/// Waits.
-#[cfg(feature = "hast")]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "what has failed is not tried again at once"
-)]
-pub(super) async fn pause(time: Duration) {
-    tokio::time::sleep(time).await;
-}
-
 /// Returns the rule by which numbers increase from Unix time in the upper 32 bits.
 ///
 /// The start so grows over reboots, and peers can use
@@ -91,10 +81,10 @@ fn of_the_day() -> u64 {
 }
 
 /// Lets some time pass.
-#[cfg(feature = "arbiter")]
+#[cfg(any(feature = "arbiter", feature = "hast"))]
 #[expect(
     clippy::disallowed_methods,
-    reason = "a lock that another process has is looked at again"
+    reason = "what has failed, or is in use by another process, is not tried again at once"
 )]
 pub(super) async fn pause(time: Duration) {
     tokio::time::sleep(time).await;
