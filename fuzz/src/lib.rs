@@ -13,6 +13,7 @@
 pub mod hast_disk;
 pub mod hast_machines;
 pub mod hast_wire;
+pub mod nbd;
 
 #[path = "../../carp-proto/tests/common/operations.rs"]
 mod operations;
@@ -33,7 +34,7 @@ use operations::{Choices, Script};
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, for whoever replays seeds.
-pub const TARGETS: [(&str, Target); 20] = [
+pub const TARGETS: [(&str, Target); 21] = [
     ("hast_activemap", hast_disk::hast_activemap),
     ("hast_answer", hast_wire::hast_answer),
     ("hast_conf", hast_disk::hast_conf),
@@ -51,6 +52,7 @@ pub const TARGETS: [(&str, Target); 20] = [
     ("hast_secondary", hast_machines::hast_secondary),
     ("ifconfig", ifconfig),
     ("machine", machine),
+    ("nbd", nbd::nbd),
     ("packet", packet),
     ("verify", verify),
     ("vrrp", vrrp),

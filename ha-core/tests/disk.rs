@@ -145,6 +145,9 @@ async fn room_is_given_back_and_told_of() {
         disk.sync_data().await.unwrap();
         assert_eq!(disk.extents(0, SIZE).await.unwrap(), [Extent::data(SIZE)]);
         let full = scratch.stored();
+        // Nothing is given back, and nothing is learnt from that.
+        disk.punch(0, 0).await.unwrap();
+        disk.write_zeroes(SIZE, 0, Room::GiveBack).await.unwrap();
         disk.punch(1 << 20, 1 << 20).await.unwrap();
         disk.write_zeroes(4 << 20, 1 << 20, Room::GiveBack)
             .await
@@ -248,6 +251,15 @@ async fn errors_are_those_of_the_system() {
     assert_eq!(missing.kind(), ErrorKind::NotFound);
     let folder = DiskFile::open("/dev/null", DiskOptions::default()).unwrap_err();
     assert_eq!(folder.kind(), ErrorKind::InvalidInput);
+    // A pipe is not even opened: that would wait for a writer.
+    let pipe = scratch.0.with_extension("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let mut options = DiskOptions::default();
+    options.read_only = true;
+    let refused = DiskFile::open(&pipe, options).unwrap_err();
+    fs::remove_file(pipe).unwrap();
+    assert_eq!(refused.kind(), ErrorKind::InvalidInput);
     let disk = scratch.open(|options| options.read_only = true);
     let error = disk.write_at(0, data(512, 0)).await.unwrap_err();
     assert_eq!(error.raw_os_error(), Some(9), "EBADF");
@@ -262,14 +274,19 @@ async fn errors_are_those_of_the_system() {
 
 #[tokio::test]
 #[cfg(target_os = "linux")]
-async fn want_of_room_is_reported() {
-    // Every write to it fails with ENOSPC, but it has no size; a file system that is full has.
+async fn what_is_at_the_end_is_still_inside() {
     let scratch = Scratch::new(&folders()[0]);
     let disk = scratch.open(|_| {});
-    let limit = DiskFile::open("/dev/full", DiskOptions::default()).unwrap_err();
-    assert_eq!(limit.kind(), ErrorKind::InvalidInput);
-    let outside = disk.write_at(SIZE - 1, data(2, 0)).await.unwrap_err();
-    assert_eq!(outside.kind(), ErrorKind::InvalidInput);
+    disk.write_at(SIZE - 2, data(2, 0)).await.unwrap();
+    for (offset, length) in [(SIZE - 1, 2), (SIZE, 1), (u64::MAX, 1)] {
+        let outside = disk.write_at(offset, data(length, 0)).await.unwrap_err();
+        assert_eq!(outside.kind(), ErrorKind::InvalidInput);
+        let outside = disk
+            .write_at_durably(offset, data(length, 0))
+            .await
+            .unwrap_err();
+        assert_eq!(outside.kind(), ErrorKind::InvalidInput);
+    }
 }
 
 #[tokio::test]

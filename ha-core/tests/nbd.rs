@@ -226,7 +226,7 @@ async fn what_has_to_be_durable_is_flushed_before_it_is_answered() {
 #[tokio::test]
 async fn requests_under_way_are_answered_when_they_are_done_and_no_more_than_allowed() {
     let mut limits = Limits::default();
-    limits.requests = 4;
+    limits.requests = 4.try_into().unwrap();
     let (server, device) = serving(limits);
     let (mut client, _serving) = choose(&server).await;
     device.hold();
@@ -261,8 +261,8 @@ async fn memory_is_shared_and_given_back() {
     soon(async {
         // Three are too much for one connection, four for both.
         for cookie in 0..3 {
-            first.send(&request(0, READ, cookie, 0, 40_960)).await;
-            second.send(&request(0, READ, cookie, 0, 40_960)).await;
+            first.send(&request(DF, READ, cookie, 0, 40_960)).await;
+            second.send(&request(DF, READ, cookie, 0, 40_960)).await;
         }
         while device.under_way.load(Ordering::SeqCst) < 3 {
             tokio::task::yield_now().await;
@@ -273,14 +273,49 @@ async fn memory_is_shared_and_given_back() {
         assert_eq!(device.most.load(Ordering::SeqCst), 3);
         // What a connection holds that breaks is given back.
         drop(first);
-        device.permits.add_permits(100);
+        device.permits.add_permits(1000);
         for _ in 0..3 {
             assert!(matches!(second.reply().await, Reply::Chunk { kind: 1, .. }));
         }
         assert!(serving.await.unwrap().is_err());
         assert_eq!(second.read(0, 0, 98_304).await.unwrap().len(), 98_304);
+        // What carries no data needs none.
+        for command in [TRIM, WRITE_ZEROES] {
+            second.send(&request(0, command, 5, 0, 64 << 20)).await;
+            assert_eq!(second.outcome(5).await, 0);
+        }
+        assert_eq!(second.status(0, 0, 64 << 20).await.unwrap().len(), 1);
+        assert_eq!(second.write(0, &[1; 98_304]).await, 0);
         // Longer ones than there is memory for are refused.
         assert_eq!(second.read(0, 0, 98_816).await, Err(22));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn zeroes_are_not_sent_to_clients_that_need_not_have_them() {
+    let (server, _) = serving(Limits::default());
+    let (mut client, _serving) = choose(&server).await;
+    soon(async {
+        assert_eq!(client.write(65_536, &[1; 512]).await, 0);
+        for (flags, offset, length, kind, octets) in [
+            (0, 0, 65_536, 2, 12),
+            (DF, 0, 65_536, 1, 65_544),
+            (0, 0, 512, 1, 520),
+            (0, 0, 66_048, 1, 66_056),
+        ] {
+            client.send(&request(flags, READ, 1, offset, length)).await;
+            let Reply::Chunk {
+                done: true,
+                kind: sent,
+                payload,
+                ..
+            } = client.reply().await
+            else {
+                panic!("not one chunk");
+            };
+            assert_eq!((sent, payload.len()), (kind, octets));
+        }
     })
     .await;
 }

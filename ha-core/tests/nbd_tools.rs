@@ -3,7 +3,7 @@
 #![cfg(unix)]
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
+    clippy::panic,
     clippy::disallowed_methods,
     reason = "helpers of tests, which wait for real programs"
 )]
@@ -206,8 +206,8 @@ fn nbdcopy_copies_there_and_back() {
             assert!(fs::read(&back).unwrap() == fs::read(&source).unwrap());
             fs::remove_file(&back).unwrap();
         }
-        // Several at once were under way, on several connections.
-        assert!(server.counters().accepted >= 10);
+        // On several connections at a time; how many, the number of processors decides, too.
+        assert!(server.counters().accepted > 4);
     });
 }
 
@@ -285,12 +285,19 @@ async fn fio(uri: &str, name: &str, more: &[&str]) {
         "--rw=randwrite",
         "--verify=crc32c",
         "--do_verify=1",
+        "--verify_state_save=0",
         "--verify_fatal=1",
         "--randrepeat=0",
         "--size=32m",
         "--bs=4k",
     ];
-    run("fio", &[&[&name, &uri][..], &common, more].concat()).await;
+    // What an engine understands, fio knows only after it.
+    let (engine, common) = common.split_at(1);
+    run(
+        "fio",
+        &[&[&*name][..], engine, &[&*uri], common, more].concat(),
+    )
+    .await;
 }
 
 #[test]
@@ -319,7 +326,7 @@ fn a_client_that_reconnects_outlives_a_restart_of_the_server() {
     let file = folder.empty("file");
     let socket = folder.path("socket");
     let options = format!(
-        "driver=raw,file.driver=nbd,file.export=file,file.reconnect-delay=30,\
+        "driver=raw,file.driver=nbd,file.export=file,file.reconnect-delay=30,file.open-timeout=30,\
          file.server.type=unix,file.server.path={}",
         socket.display()
     );

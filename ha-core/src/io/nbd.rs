@@ -29,7 +29,7 @@ mod memory;
 mod perform;
 
 use core::fmt;
-use core::num::NonZeroU32;
+use core::num::{NonZeroU32, NonZeroUsize};
 use core::time::Duration;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,7 +59,7 @@ pub struct Limits {
     pub connections: usize,
     /// Requests under way at the same time, of each connection. Each may, besides its data, keep
     /// 64 KiB from being used again.
-    pub requests: usize,
+    pub requests: NonZeroUsize,
     /// The longest READ or WRITE, in octets. Clients that do not ask may send up to 32 MiB, which
     /// is the default; if it is less, longer ones are refused.
     pub longest: NonZeroU32,
@@ -82,7 +82,7 @@ impl Default for Limits {
         }
         Self {
             connections: 64,
-            requests: 128,
+            requests: NonZeroUsize::MIN.saturating_add(127),
             longest: mebi(32),
             octets: mebi(64),
             octets_in_all: mebi(256),
@@ -193,7 +193,8 @@ impl Server {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let most = limits.connections.min(Semaphore::MAX_PERMITS);
-        let memory = Semaphore::new(limits.octets_in_all.get() as usize);
+        let octets = limits.octets_in_all.get() as usize;
+        let memory = Semaphore::new(octets.min(Semaphore::MAX_PERMITS));
         Self {
             shared: Arc::new(Shared {
                 limits,

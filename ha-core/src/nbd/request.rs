@@ -185,6 +185,11 @@ impl Header {
         }
     }
 
+    /// Whether data go one way or the other.
+    pub(super) const fn carries_data(&self) -> bool {
+        matches!(self.command, command::READ | command::WRITE)
+    }
+
     /// Whether it has to be durable before it is answered.
     pub(super) const fn durable(&self) -> bool {
         self.has(command_flag::FUA)
@@ -275,8 +280,7 @@ impl Header {
                 block,
             });
         }
-        let carries_data = matches!(self.command, command::READ | command::WRITE);
-        if carries_data && length > terms.longest {
+        if self.carries_data() && length > terms.longest {
             return Err(Refusal::TooLong {
                 length,
                 max: terms.longest,

@@ -170,7 +170,7 @@ impl Requests {
                     self.state = self.begin(header);
                 }
                 State::Admission(header, command) => {
-                    if !admit(header.length) {
+                    if header.carries_data() && !admit(header.length) {
                         self.state = State::Admission(header, command);
                         return Ok(Next::Wait);
                     }

@@ -118,8 +118,13 @@ impl DiskFile {
             flags |= raw::DIRECT;
         }
         let path = path.as_ref();
+        let kind = path.metadata()?.file_type();
+        // To open a pipe might take for ever.
+        if !kind.is_file() && !kind.is_block_device() {
+            return Err(invalid("neither a regular file nor a disk"));
+        }
         // Without O_CREAT this has a meaning for disks only.
-        if options.exclusive && path.metadata()?.file_type().is_block_device() {
+        if options.exclusive && kind.is_block_device() {
             flags |= OFlags::EXCL;
         }
         let flags = i32::try_from(flags.bits()).map_err(|_| invalid("flags that are none"))?;
@@ -130,9 +135,6 @@ impl DiskFile {
             .open(path)?;
         let metadata = file.metadata()?;
         let regular = metadata.is_file();
-        if !regular && !metadata.file_type().is_block_device() {
-            return Err(invalid("neither a regular file nor a disk"));
-        }
         if options.exclusive {
             rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         }
@@ -191,7 +193,15 @@ impl DiskFile {
             return read;
         }
         self.disk.check(offset, length as u64)?;
-        self.run(move |disk| raw::read(&disk.file, offset, length, disk.direct))
+        if self.disk.direct {
+            return self
+                .run(move |disk| raw::read_directly(&disk.file, offset, length))
+                .await;
+        }
+        // Memory comes from this thread, to which it goes back: allocators that keep it apart for
+        // each thread would have the system clear it every time.
+        let memory = Vec::with_capacity(length);
+        self.run(move |disk| raw::read(&disk.file, offset, length, memory))
             .await
     }
 
@@ -245,6 +255,9 @@ impl DiskFile {
     /// See [`DiskFile`].
     pub async fn punch(&self, offset: u64, length: u64) -> io::Result<()> {
         self.disk.check(offset, length)?;
+        if length == 0 {
+            return Ok(());
+        }
         self.run(move |disk| disk.zeroing.punch(&disk.file, offset, length).map(|_| ()))
             .await
     }
@@ -256,6 +269,9 @@ impl DiskFile {
     /// See [`DiskFile`].
     pub async fn write_zeroes(&self, offset: u64, length: u64, room: Room) -> io::Result<()> {
         self.disk.check(offset, length)?;
+        if length == 0 {
+            return Ok(());
+        }
         self.run(move |disk| disk.zeroing.zero(&disk.file, offset, length, room))
             .await
     }
@@ -271,6 +287,9 @@ impl DiskFile {
         if !self.disk.regular {
             return Ok(Vec::from([Extent::data(length)]));
         }
+        if self.disk.in_memory {
+            return raw::extents(&self.disk.file, offset, length);
+        }
         self.run(move |disk| raw::extents(&disk.file, offset, length))
             .await
     }
@@ -284,7 +303,8 @@ impl DiskFile {
             return Some(Err(error));
         }
         if self.disk.in_memory {
-            return Some(raw::read(&self.disk.file, offset, length, false));
+            let memory = Vec::with_capacity(length);
+            return Some(raw::read(&self.disk.file, offset, length, memory));
         }
         now(&self.disk.reads_now, || {
             raw::read_now(&self.disk.file, offset, length)
@@ -340,6 +360,8 @@ fn now<T>(
     match action() {
         Ok(done) => done.map(Ok),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        // The other way will tell.
+        Err(error) if raw::inapplicable(&error) => None,
         Err(error) if raw::unsupported(&error) => {
             possible.store(false, Ordering::Relaxed);
             None

@@ -1,10 +1,11 @@
 //! Threads for system calls that may wait for a disk.
 
 use core::fmt;
+use core::panic::AssertUnwindSafe;
 use std::boxed::Box;
 use std::collections::VecDeque;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use std::string::ToString;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;

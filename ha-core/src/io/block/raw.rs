@@ -33,8 +33,13 @@ static ZEROES: Zeroes = Zeroes([0; 256 * 1024]);
 pub(super) fn unsupported(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
-        Some(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL)
+        Some(Errno::OPNOTSUPP | Errno::NOSYS)
     )
+}
+
+/// Whether that is so for this request, and may not be for others.
+pub(super) fn inapplicable(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::INVAL)
 }
 
 /// The size of a disk's sector.
@@ -98,41 +103,30 @@ pub(super) fn write_now(_: &File, _: u64, _: &[u8]) -> io::Result<Option<()>> {
     Err(Errno::OPNOTSUPP.into())
 }
 
-pub(super) fn read(file: &File, offset: u64, length: usize, direct: bool) -> io::Result<Bytes> {
-    if direct {
-        let mut data = aligned(length);
-        file.read_exact_at(&mut data, offset)?;
-        return Ok(data.freeze());
-    }
-    let mut data = Vec::with_capacity(length);
-    while data.len() < length {
-        let from = offset + data.len() as u64;
-        // The allocator may have given more room than was asked for.
-        let read = if data.capacity() == length {
-            retry_on_intr(|| rustix::io::pread(file, spare_capacity(&mut data), from))?
-        } else {
-            read_into_larger(file, &mut data, length, from)?
-        };
+/// Reads `length` octets into `memory`, which is empty.
+pub(super) fn read(
+    file: &File,
+    offset: u64,
+    length: usize,
+    mut memory: Vec<u8>,
+) -> io::Result<Bytes> {
+    while memory.len() < length {
+        let from = offset + memory.len() as u64;
+        let read = retry_on_intr(|| rustix::io::pread(file, spare_capacity(&mut memory), from))?;
         if read == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
     }
-    Ok(data.into())
+    // The allocator may have given more room than was asked for.
+    memory.truncate(length);
+    Ok(memory.into())
 }
 
-/// Reads up to `length` octets altogether into `data`, whose capacity is more than that.
-fn read_into_larger(
-    file: &File,
-    data: &mut Vec<u8>,
-    length: usize,
-    from: u64,
-) -> io::Result<usize> {
-    let before = data.len();
-    data.resize(length, 0);
-    let rest = data.get_mut(before..).unwrap_or_default();
-    let read = retry_on_intr(|| rustix::io::pread(file, &mut *rest, from));
-    data.truncate(before + read.unwrap_or(0));
-    Ok(read?)
+/// The same past the page cache.
+pub(super) fn read_directly(file: &File, offset: u64, length: usize) -> io::Result<Bytes> {
+    let mut memory = aligned(length);
+    file.read_exact_at(&mut memory, offset)?;
+    Ok(memory.freeze())
 }
 
 pub(super) fn write(file: &File, offset: u64, data: &[u8], direct: bool) -> io::Result<()> {
@@ -149,8 +143,12 @@ pub(super) fn write(file: &File, offset: u64, data: &[u8], direct: bool) -> io::
 pub(super) fn write_durably(file: &File, offset: u64, data: &[u8], direct: bool) -> io::Result<()> {
     use rustix::io::ReadWriteFlags;
 
-    if !direct && write_with(file, offset, data, ReadWriteFlags::DSYNC)? == data.len() {
-        return Ok(());
+    if !direct {
+        match write_with(file, offset, data, ReadWriteFlags::DSYNC) {
+            Ok(written) if written == data.len() => return Ok(()),
+            Err(error) if !unsupported(&error) => return Err(error),
+            _ => {}
+        }
     }
     write(file, offset, data, direct)?;
     sync(file)
@@ -189,7 +187,8 @@ pub(super) fn extents(file: &File, offset: u64, length: u64) -> io::Result<Vec<E
             Ok(data) => data.clamp(at, end),
             // Nothing but a hole up to the end of the file.
             Err(Errno::NXIO) => end,
-            Err(error) if unsupported(&error.into()) => at,
+            // Nobody knows.
+            Err(Errno::OPNOTSUPP | Errno::INVAL) => at,
             Err(error) => return Err(error.into()),
         };
         if data > at {
@@ -293,12 +292,14 @@ fn attempt(possible: &AtomicBool, call: impl Fn() -> rustix::io::Result<()>) -> 
     if !possible.load(Ordering::Relaxed) {
         return Ok(false);
     }
-    match retry_on_intr(call) {
-        Ok(()) => Ok(true),
-        Err(error) if unsupported(&error.into()) => {
-            possible.store(false, Ordering::Relaxed);
-            Ok(false)
-        }
-        Err(error) => Err(error.into()),
+    let Err(error) = retry_on_intr(call) else {
+        return Ok(true);
+    };
+    let error = error.into();
+    if unsupported(&error) {
+        possible.store(false, Ordering::Relaxed);
+    } else if !inapplicable(&error) {
+        return Err(error);
     }
+    Ok(false)
 }

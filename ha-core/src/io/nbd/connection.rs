@@ -56,8 +56,10 @@ where
                 }
             }
             Turn::Close => {
-                stream.write_all_buf(&mut out).await?;
-                stream.shutdown().await?;
+                // Most do not wait for it.
+                if stream.write_all_buf(&mut out).await.is_ok() {
+                    let _ = stream.shutdown().await;
+                }
                 return Ok(None);
             }
             Turn::Chosen(agreed) => {
@@ -77,7 +79,7 @@ pub(super) struct Connection<'a, S> {
     requests: Requests,
     in_flight: InFlight<'a, Outcome>,
     answers: Answers<'a>,
-    /// Of holes, the client is told as such.
+    /// The client is told of zeroes instead of being sent them.
     sparse: bool,
     limits: &'a Limits,
     /// Nothing more is taken on.
@@ -169,7 +171,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             }
         })
         .await?;
-        self.stream.shutdown().await?;
+        // All is answered; a client that took its leave may be gone by now.
+        let _ = self.stream.shutdown().await;
         Ok(())
     }
 
@@ -212,7 +215,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     /// Begins requests that were received.
     fn take_on(&mut self, cx: &mut Context<'_>, turn: &mut u32) -> Result<Halt, ConnectionError> {
         while !self.leaving
-            && self.in_flight.len() < self.limits.requests
+            && self.in_flight.len() < self.limits.requests.get()
             && self.answers.replies.remaining() < BACKLOG
         {
             let Some(left) = turn.checked_sub(1) else {

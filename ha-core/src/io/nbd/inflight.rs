@@ -205,6 +205,10 @@ mod tests {
         assert_eq!(work.begin(restless), None);
         go.send(9).unwrap();
         assert_eq!(next(&mut work).await, Ok(9));
-        poll_fn(|cx| Poll::Ready(work.poll(cx, |_| panic!("it has ended already")))).await;
+        poll_fn(|cx| {
+            work.poll(cx, |_| panic!("it has ended already"));
+            Poll::Ready(())
+        })
+        .await;
     }
 }

@@ -87,9 +87,10 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                stream.set_nodelay(true)?;
+                // If one fails, the client is gone already, which its connection will find out.
+                let _ = stream.set_nodelay(true);
                 let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
-                SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+                let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
                 Ok(Stream::Tcp(stream))
             }
             #[cfg(unix)]

@@ -5,11 +5,13 @@ use std::io::{self, ErrorKind};
 use std::string::ToString;
 use std::vec::Vec;
 
+use bytes::Bytes;
+
 use crate::io::block::{BlockDevice, Room};
 use crate::nbd::{Command, ErrorCode, Failure, Piece, Replies, Request};
 
-/// The length from which on it is worth asking a device for holes before it is read.
-const SPARSE: u32 = 64 * 1024;
+/// The length from which on zeroes are worth being found: to send them takes longer.
+const SPARSE: u32 = 4096;
 
 /// What has become of a request.
 pub(super) struct Outcome {
@@ -56,7 +58,7 @@ impl Outcome {
     }
 }
 
-/// Does what is asked for. With `sparse`, a reader is told of holes.
+/// Does what is asked for. With `sparse`, a reader is told of zeroes instead of being sent them.
 pub(super) async fn perform(device: &dyn BlockDevice, request: Request, sparse: bool) -> Outcome {
     let admitted = match &request.command {
         Command::Read { length, .. } => *length,
@@ -83,8 +85,7 @@ async fn answer(
             length,
             whole,
         } => {
-            let sparse = sparse && !whole && length >= SPARSE;
-            let pieces = read(device, offset, length, sparse).await?;
+            let pieces = read(device, offset, length, sparse && !whole).await?;
             return Ok(Answer::Data {
                 offset,
                 whole,
@@ -135,34 +136,22 @@ async fn read(
     if length == 0 {
         return Ok(Vec::new());
     }
-    if !sparse {
-        return read_data(device, offset, length).await;
-    }
-    let mut pieces = Vec::new();
-    let mut at = offset;
-    for (length, hole) in extents(device, offset, length).await? {
-        if hole {
-            pieces.push(Piece::Hole(length));
-        } else {
-            pieces.extend(read_data(device, at, length).await?);
-        }
-        at += u64::from(length);
-    }
-    // What it told nothing about is read.
-    let left = length - u32::try_from(at - offset).unwrap_or(length);
-    if left > 0 {
-        pieces.extend(read_data(device, at, left).await?);
-    }
-    Ok(pieces)
-}
-
-async fn read_data(device: &dyn BlockDevice, offset: u64, length: u32) -> io::Result<Vec<Piece>> {
     let parts = device.read(offset, length).await?;
     // The client counts on it, and would take what follows for data.
-    if parts.iter().map(|part| part.len()).sum::<usize>() != length as usize {
+    if parts.iter().map(Bytes::len).sum::<usize>() != length as usize {
         return Err(io::Error::other("the device has read another length"));
     }
-    Ok(parts.into_iter().map(Piece::Data).collect())
+    let piece = |part: Bytes| match u32::try_from(part.len()) {
+        Ok(length) if sparse && length >= SPARSE && is_zero(&part) => Piece::Hole(length),
+        _ => Piece::Data(part),
+    };
+    Ok(parts.into_iter().map(piece).collect())
+}
+
+/// Whether there is nothing but zeroes. That takes no time where something else comes soon.
+fn is_zero(data: &[u8]) -> bool {
+    data.chunks(1024)
+        .all(|chunk| chunk.iter().fold(0, |seen, octet| seen | octet) == 0)
 }
 
 async fn status(
