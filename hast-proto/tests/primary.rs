@@ -841,6 +841,20 @@ fn what_was_acknowledged_reaches_the_peer_before_the_end() {
         Node::lose,
     ];
     for end in ends {
+        // What the peer has in memory it writes even if it leaves, to be promoted.
+        let mut node = Node::up(Config {
+            replication: Replication::Memsync,
+            ..config()
+        });
+        node.write(0);
+        node.done("map", Ok(()));
+        node.done("write", Ok(()));
+        node.received();
+        node.input(Input::Stop);
+        node.take();
+        end(&mut node);
+        assert!(node.take().ends_with("disconnect, stopped"));
+
         let mut node = stopping();
         end(&mut node);
         let words = node.take();
@@ -1028,6 +1042,15 @@ fn a_replacement_is_marked_before_it_gets_an_identity() {
     node.all_done();
     assert_eq!(node.machine.copy(), LocalCopy::Current);
 
+    // The end comes though the metadata still wait for it.
+    let mut node = situation(3);
+    node.input(Input::Attach(provider.clone()));
+    node.input(Input::Stop);
+    while !node.disk.is_empty() {
+        node.disk_done(Ok(()));
+    }
+    assert!(node.take().ends_with("stopped"));
+
     // If it cannot be marked, it is not used.
     let mut node = situation(3);
     node.input(Input::Attach(provider));
@@ -1086,9 +1109,14 @@ fn a_step_of_before_the_failure_copies_nothing_after_it() {
     node.done("write", Err(Errno::EIO));
     node.input(Input::Attach(same_disk()));
     assert!(node.machine.map().differs(0));
+    node.sent.rotate_right(1);
     node.reply(Ok(()));
     node.reply(Ok(()));
-    assert!(node.machine.map().differs(0), "the new walk copies it");
+    node.reply(Ok(()));
+    // The new walk copies both anew, of which only one has ended.
+    node.done("read 0", Ok(()));
+    node.reply(Ok(()));
+    assert!(node.has("read 4096") && node.machine.map().differs(0));
 }
 
 #[test]
