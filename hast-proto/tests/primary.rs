@@ -1379,27 +1379,6 @@ fn a_session_agreed_on_false_counters_is_given_up() {
 }
 
 #[test]
-fn a_session_does_not_wait_for_what_can_wait() {
-    let mut node = Node::up(config());
-    node.write(0);
-    node.all_done();
-    node.write(8192);
-    node.write(16384);
-    node.all_done();
-    node.lose();
-    node.wait(SECOND);
-    // Something changes in the map while the session opens.
-    node.request(DeviceRequest::Flush);
-    let flush = node.disk.len() - 1;
-    node.establish(EVEN);
-    node.end(flush, Ok(()));
-    while !node.disk.is_empty() {
-        node.disk_done(Ok(()));
-    }
-    assert!(node.machine.is_connected());
-}
-
-#[test]
 fn nothing_is_written_while_a_session_opens() {
     let mut node = Node::new(config(), known(), Consistency::Consistent);
     node.input(Input::Start);

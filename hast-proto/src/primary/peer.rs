@@ -151,13 +151,6 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         Some(since + self.config.timeout)
     }
 
-    /// Returns when the peer is given up for a request that it does not answer, though it
-    /// answers others. On a slow connection the oldest one is never the same for long.
-    pub(super) fn overdue_at(&self) -> Option<T> {
-        let since = self.waiting_since.filter(|_| !self.asked.is_empty())?;
-        Some(since + self.config.timeout)
-    }
-
     pub(super) fn on_peer_timeout(&mut self, now: T) {
         let is_overdue = self.overdue_at().is_some_and(|overdue| overdue <= now);
         let config = &self.config;
