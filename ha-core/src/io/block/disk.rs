@@ -303,7 +303,8 @@ impl DiskFile {
             return Some(Err(error));
         }
         if self.disk.in_memory {
-            return Some(raw::read(&self.disk.file, offset, length, false));
+            let memory = Vec::with_capacity(length);
+            return Some(raw::read(&self.disk.file, offset, length, memory));
         }
         now(&self.disk.reads_now, || {
             raw::read_now(&self.disk.file, offset, length)
