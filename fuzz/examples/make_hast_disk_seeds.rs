@@ -78,10 +78,16 @@ fn pieces() -> Seeds {
     Seeds::from([
         place(0, 0, 3),
         [data.clone(), zeros.clone(), place(519, 0, 3)].concat(),
-        [data.clone(), data].concat(),
-        [zeros, place(9, 0, 3)].concat(),
+        [data.clone(), data.clone()].concat(),
+        [zeros.clone(), place(9, 0, 3)].concat(),
         place(u64::MAX, u32::MAX, 2),
         place(0, 1, 4),
+        data.clone(),
+        [zeros.clone(), data.clone()].concat(),
+        [place(0, 512, 1), vec![0; 512], place(512, 0, 3)].concat(),
+        [place((1 << 24) - 1, 1, 1), vec![9], place(1, 0, 3)].concat(),
+        place(0, (1 << 20) + 1, 2),
+        [place(0, 1 << 20, 2), place(1 << 20, 0, 3)].concat(),
     ])
 }
 

@@ -15,7 +15,7 @@ use core::time::Duration;
 use std::collections::HashSet;
 use std::hash::DefaultHasher;
 
-use world::{SECOND, Sometimes, World};
+use world::{SECOND, Scope, Sometimes, World};
 
 /// Visits every world that can be reached within the time.
 fn explore(start: World, end: Duration, seen: &mut Sometimes) -> usize {
@@ -34,10 +34,14 @@ fn explore(start: World, end: Duration, seen: &mut Sometimes) -> usize {
 
 const WALKS: u64 = 500;
 
-/// How many nodes, whether they are cut from each other, how much may go wrong, how often the link
-/// may change, and for how long they are looked at.
-const STARTS: [(usize, bool, u8, u8, u32); 3] =
-    [(2, true, 1, 2, 5), (2, false, 1, 1, 7), (3, false, 1, 0, 6)];
+/// How many nodes, whether they are cut from each other, how much may go wrong of what, how often
+/// the link may change, and for how long they are looked at.
+const STARTS: [(usize, bool, u8, Scope, u8, u32); 4] = [
+    (2, true, 1, Scope::All, 2, 5),
+    (2, false, 1, Scope::All, 1, 7),
+    (3, false, 1, Scope::All, 0, 6),
+    (2, true, 2, Scope::Late, 2, 11),
+];
 
 /// SplitMix64: a few lines, and the same everywhere.
 struct Random(u64);
@@ -85,8 +89,8 @@ fn walk(seed: u64, seen: &mut Sometimes) {
 fn no_order_of_events_lets_two_nodes_acknowledge_or_loses_what_was() {
     let mut seen = Sometimes::default();
     let mut worlds = 0;
-    for (count, cut, faults, changes, seconds) in STARTS {
-        let start = World::started(count, cut, faults, changes);
+    for (count, cut, faults, scope, changes, seconds) in STARTS {
+        let start = World::started(count, cut, faults, changes).within(scope);
         let end = start.now + seconds * SECOND;
         worlds += explore(start, end, &mut seen);
         std::println!("{worlds} worlds");

@@ -26,8 +26,6 @@ struct Node {
     awake: bool,
     /// Whether the addresses are here.
     wanted: bool,
-    /// The last acknowledged write that its disk has.
-    has: u8,
     /// The leader: whom it goes on without, if anybody is missing, and until when it may.
     wish: Option<NodeSet>,
     granted: Option<Duration>,
@@ -41,7 +39,6 @@ impl Node {
             claim: Claim::new(settings(), id(node)),
             awake: true,
             wanted: true,
-            has: 0,
             wish: None,
             granted: None,
             has_settled: false,
@@ -60,10 +57,22 @@ pub(super) struct World {
     /// The request of each node that is on its way, and those that nobody waits for.
     asked: Vec<Option<Request>>,
     late: Vec<Query>,
-    acknowledged: u8,
+    /// Whether anything was acknowledged, and who has all of it.
+    acknowledged: bool,
+    whole: NodeSet,
     /// What may still go wrong, and how often the link may still change.
     faults: u8,
     changes: u8,
+    scope: Scope,
+}
+
+/// Which of all faults there are.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Scope {
+    All,
+    /// Requests of the first holder that happen late while it is connected, and that it stops
+    /// running for good while it is not.
+    Late,
 }
 
 /// What can go wrong.
@@ -96,9 +105,11 @@ impl World {
             revisions: 0,
             asked: (0..count).map(|_| None).collect(),
             late: Vec::new(),
-            acknowledged: 0,
+            acknowledged: false,
+            whole: NodeSet::ALL,
             faults,
             changes,
+            scope: Scope::All,
         };
         // All were there once.
         let all = (0..count).fold(NodeSet::EMPTY, |set, node| set.with(id(node)));
@@ -119,13 +130,17 @@ impl World {
     pub(super) fn started(count: usize, cut: bool, faults: u8, changes: u8) -> Self {
         let mut world = Self::new(count, cut, faults, changes);
         let mut seen = Sometimes::default();
-        while world.acknowledged == 0 {
+        while !world.acknowledged {
             assert!(world.now < 20 * SECOND, "nobody acknowledges anything");
             if !(0..count).any(|node| world.carry(node, &mut seen)) {
                 world.tick(&mut seen);
             }
         }
         world
+    }
+
+    pub(super) fn within(self, scope: Scope) -> Self {
+        Self { scope, ..self }
     }
 
     fn reaches(&self, a: usize, b: usize) -> bool {
@@ -173,10 +188,11 @@ impl World {
                 (place.wish, place.granted) = (new, None);
             }
             // Who follows is synchronised at once.
-            let has = place.has;
-            for peer in current.iter().map(|peer| usize::from(peer.get())) {
-                self.nodes[peer].has = has;
-            }
+            self.whole = if self.whole.contains(id(node)) {
+                self.whole.union(current)
+            } else {
+                NodeSet::from_bits(self.whole.bits() & !current.bits())
+            };
         } else {
             (place.wish, place.granted) = (None, None);
         }
@@ -246,19 +262,16 @@ impl World {
                 continue;
             }
             writers += 1;
-            assert_eq!(
-                self.nodes[node].has, self.acknowledged,
+            assert!(
+                self.whole.contains(id(node)),
                 "node {node} acknowledges without what was acknowledged: {self:#?}"
             );
             let alone = current.iter().count() == 1;
             seen.alone += u64::from(alone);
             seen.together += u64::from(!alone);
-            seen.taken_over += u64::from(node != 0 && self.acknowledged > 0);
-            // One write is enough to tell who has it; more states would tell nothing more.
-            self.acknowledged = (self.acknowledged + 1).min(3);
-            for peer in current.iter().map(|peer| usize::from(peer.get())) {
-                self.nodes[peer].has = self.acknowledged;
-            }
+            seen.taken_over += u64::from(node != 0 && self.acknowledged);
+            self.acknowledged = true;
+            self.whole = current;
         }
         assert!(writers <= 1, "two nodes acknowledge: {self:#?}");
     }
@@ -303,9 +316,7 @@ impl World {
                 self.store(request.query);
             }
             Fault::Crash(node) => {
-                let has = self.nodes[node].has;
                 self.nodes[node] = Node::new(node);
-                self.nodes[node].has = has;
                 if let Some(request) = self.asked[node].take() {
                     self.late.push(request.query);
                 }
@@ -317,6 +328,24 @@ impl World {
             }
         }
         true
+    }
+
+    /// What can go wrong now.
+    fn faults(&self) -> Vec<Fault> {
+        let all = |node| {
+            [
+                Fault::LoseRequest(node),
+                Fault::DelayRequest(node),
+                Fault::LoseAnswer(node),
+                Fault::Crash(node),
+                Fault::Pause(node),
+            ]
+        };
+        match self.scope {
+            Scope::All => (0..self.nodes.len()).flat_map(all).collect(),
+            Scope::Late if self.cut => alloc::vec![Fault::Pause(0)],
+            Scope::Late => alloc::vec![Fault::DelayRequest(0)],
+        }
     }
 
     /// What comes next: without a fault, and with each.
@@ -342,7 +371,8 @@ impl World {
             seen.late_swaps += u64::from(world.stored != before);
             next.push(world);
         }
-        for node in (0..self.nodes.len()).filter(|node| !self.nodes[*node].awake) {
+        let wakes = |node: &usize| !self.nodes[*node].awake && self.scope == Scope::All;
+        for node in (0..self.nodes.len()).filter(wakes) {
             let mut world = self.clone();
             let place = &mut world.nodes[node];
             place.awake = true;
@@ -361,16 +391,7 @@ impl World {
             next.push(world);
         }
         if self.faults > 0 {
-            let each = (0..self.nodes.len()).flat_map(|node| {
-                [
-                    Fault::LoseRequest(node),
-                    Fault::DelayRequest(node),
-                    Fault::LoseAnswer(node),
-                    Fault::Crash(node),
-                    Fault::Pause(node),
-                ]
-            });
-            for fault in each {
+            for fault in self.faults() {
                 let mut world = self.clone();
                 world.faults -= 1;
                 if world.suffer(fault) {
