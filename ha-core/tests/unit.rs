@@ -21,13 +21,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ha_core::carp_proto::State as Role;
 use ha_core::failover::{
-    Blocked, Cause, Command, Data, DegradedId, Health, HealthCheck, NodeSet, Refusal, State, Step,
-    StepKind, StorageRole, Turn, Unfit,
+    Action, Blocked, Cause, Command, Data, DegradedId, Health, HealthCheck, NodeSet, Refusal,
+    State, Step, StepKind, StorageRole, Turn, Unfit,
 };
 use ha_core::io::Driver;
 use ha_core::io::failover::{
-    AddressGate, Check, CheckError, InProcess, Part, Probe, Unit, UnitCommandError, UnitError,
-    UnitEventKind, UnitSetup, UnitSetupError, VirtualHosts, When,
+    AddressGate, Addresses, Check, CheckError, InProcess, Job, Part, Probe, StepError, Unit,
+    UnitCommandError, UnitError, UnitEventKind, UnitSetup, UnitSetupError, VirtualHosts, When,
 };
 use memory::{Network, Notes};
 use tokio::time::{Instant, sleep};
@@ -570,6 +570,48 @@ async fn addresses_and_services_move_with_the_role() {
     let status = b.addresses.status().await.unwrap();
     assert_eq!(status.reasons, [("unit: ended".into(), 240)]);
     b.addresses.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_that_is_closed_serves_nothing_however_slow_the_effects_are() {
+    let served = Notes::slow_to_acquire(8 * SECOND);
+    let gate = AddressGate::new(served.clone());
+    let network = Network::default();
+    let mut driver = Driver::default();
+    let segment = driver.add_segment(network.port());
+    let address = [memory::SHARED];
+    let config = memory::config(1, 0);
+    let setup = ha_core::io::Setup::new(config, memory::key(), &address, gate.effects());
+    driver.add(segment, setup).unwrap();
+    let handle = driver.handle();
+    tokio::spawn(driver.run());
+    let job = |action| Job::new(action, "address", Instant::now() + SECOND, None);
+    // Asked before it is master, it waits; cancelled in the middle, it may have begun.
+    let (announce, cancel) = job(Action::Announce);
+    let opening = gate.clone();
+    let opened = tokio::spawn(async move { opening.announce(&announce).await });
+    sleep(6 * SECOND).await;
+    assert_eq!(handle.status().await.unwrap().hosts[0].state, Role::Master);
+    cancel.cancel();
+    assert!(matches!(opened.await.unwrap(), Err(StepError::Cancelled)));
+    gate.withdraw(&job(Action::Withdraw).0).await.unwrap();
+    assert_eq!(served.done().last(), Some(&"release"));
+    let (announce, _cancel) = job(Action::Announce);
+    gate.announce(&announce).await.unwrap();
+    assert_eq!(
+        served.done()[served.done().len() - 2..],
+        ["acquire", "announce"]
+    );
+    gate.withdraw(&job(Action::Withdraw).0).await.unwrap();
+    gate.withdraw(&job(Action::Withdraw).0).await.unwrap();
+    // The driver's own effects find it closed.
+    handle.shutdown().await.unwrap();
+    let last = served
+        .done()
+        .iter()
+        .rposition(|what| *what == "acquire")
+        .unwrap();
+    assert!(served.done()[last..].contains(&"release"));
 }
 
 #[tokio::test(start_paused = true)]

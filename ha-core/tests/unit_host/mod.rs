@@ -320,12 +320,13 @@ impl Host {
 
     /// Waits until it is in this state, and all that waited is done.
     pub(crate) async fn reach(&self, state: State) {
-        for _ in 0..100_000 {
+        let tick = Duration::from_millis(5);
+        for _ in 0..20_000 {
             if self.state().await == state {
-                sleep(Duration::from_millis(1)).await;
+                sleep(tick).await;
                 return;
             }
-            sleep(Duration::from_millis(1)).await;
+            sleep(tick).await;
         }
         panic!("{state} is not reached: {:?}", self.handle.status().await);
     }

@@ -1,5 +1,6 @@
 //! The gate between the role of a group and its addresses.
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::boxed::Box;
 use std::io;
 use std::sync::Arc;
@@ -28,13 +29,14 @@ use super::part::Addresses;
 pub struct AddressGate(Arc<Gate>);
 
 struct Gate {
+    /// Changed without waiting for an effect that runs: what it serves is released after it.
+    is_open: AtomicBool,
     behind: Mutex<Behind>,
     /// Told when something is wanted.
     wanted: Notify,
 }
 
 struct Behind {
-    is_open: bool,
     /// What the master serves, or would.
     wanted: Option<Service>,
     /// What may be served.
@@ -59,12 +61,12 @@ impl AddressGate {
     /// Makes a closed gate before these effects.
     pub fn new(effects: impl Effects + 'static) -> Self {
         let behind = Behind {
-            is_open: false,
             wanted: None,
             served: None,
             effects: Box::new(effects),
         };
         Self(Arc::new(Gate {
+            is_open: AtomicBool::new(false),
             behind: Mutex::new(behind),
             wanted: Notify::new(),
         }))
@@ -98,7 +100,7 @@ impl Effects for GatedEffects {
         let mut behind = self.0.behind.lock().await;
         behind.wanted = Some(service.clone());
         self.0.wanted.notify_one();
-        if behind.is_open {
+        if self.0.is_open.load(Ordering::Acquire) {
             behind.acquire(service).await?;
         }
         Ok(())
@@ -112,7 +114,7 @@ impl Effects for GatedEffects {
 
     async fn announce(&mut self, service: &Service, family: Family) -> io::Result<()> {
         let mut behind = self.0.behind.lock().await;
-        if behind.is_open {
+        if self.0.is_open.load(Ordering::Acquire) {
             behind.effects.announce(service, family).await?;
         }
         Ok(())
@@ -126,7 +128,7 @@ impl Addresses for AddressGate {
             loop {
                 let mut behind = self.0.behind.lock().await;
                 if let Some(service) = behind.wanted.clone() {
-                    behind.is_open = true;
+                    self.0.is_open.store(true, Ordering::Release);
                     behind.acquire(&service).await?;
                     for family in families(&service) {
                         behind.effects.announce(&service, family).await?;
@@ -142,9 +144,9 @@ impl Addresses for AddressGate {
     }
 
     async fn withdraw(&self, job: &Job) -> Result<(), StepError> {
+        self.0.is_open.store(false, Ordering::Release);
         let close = async {
             let mut behind = self.0.behind.lock().await;
-            behind.is_open = false;
             match behind.served.clone() {
                 Some(service) => Ok(behind.release(&service).await?),
                 None => Ok(()),

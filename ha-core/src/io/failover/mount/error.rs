@@ -26,8 +26,9 @@ pub enum MountError {
         /// Why.
         source: io::Error,
     },
-    /// Something else is mounted at the mount point.
-    #[error("something else is mounted at {target:?}")]
+    /// Something else is mounted at the mount point, or the same in another way: read-only, as a
+    /// file system makes itself that finds itself damaged.
+    #[error("{target:?} has something else mounted, or in another way")]
     Occupied {
         /// The mount point.
         target: PathBuf,

@@ -1,7 +1,6 @@
 //! The steps that run, each in a task of its own.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::vec::Vec;
 
@@ -36,6 +35,7 @@ impl Ended {
 
 #[derive(Debug)]
 struct Entry {
+    task: task::Id,
     run: RunId,
     job: Job,
     cancel: Cancel,
@@ -46,7 +46,7 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Steps {
     tasks: JoinSet<Result<(), StepError>>,
-    entries: BTreeMap<task::Id, Entry>,
+    entries: Vec<Entry>,
 }
 
 impl Steps {
@@ -54,17 +54,17 @@ impl Steps {
         let kind = part.kind();
         let order = job.clone();
         let task = self.tasks.spawn(async move { part.perform(&order).await });
-        let entry = Entry {
+        self.entries.push(Entry {
+            task: task.id(),
             run,
             job,
             cancel,
             kind,
-        };
-        self.entries.insert(task.id(), entry);
+        });
     }
 
     pub(super) fn cancel(&self, run: RunId) {
-        for entry in self.entries.values().filter(|entry| entry.run == run) {
+        for entry in self.entries.iter().filter(|entry| entry.run == run) {
             entry.cancel.cancel();
         }
     }
@@ -77,7 +77,8 @@ impl Steps {
                 Some(Err(error)) => (error.id(), Err(StepError::Panicked)),
                 None => core::future::pending().await,
             };
-            if let Some(entry) = self.entries.remove(&id) {
+            let place = self.entries.iter().position(|entry| entry.task == id);
+            if let Some(entry) = place.map(|place| self.entries.swap_remove(place)) {
                 return Ended {
                     run: entry.run,
                     step: entry.job.step,
@@ -96,12 +97,12 @@ impl Steps {
             deadline: entry.job.deadline,
             cancelled: entry.job.is_cancelled(),
         };
-        self.entries.values().map(running).collect()
+        self.entries.iter().map(running).collect()
     }
 
     /// Ends all of them: politely, and those that have not ended by then by dropping them.
     pub(super) async fn end(&mut self, grace: Duration) {
-        for entry in self.entries.values() {
+        for entry in &self.entries {
             entry.cancel.cancel();
         }
         let ended = async { while self.tasks.join_next().await.is_some() {} };
