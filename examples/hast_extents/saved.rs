@@ -62,7 +62,7 @@ pub(crate) fn write_new(
     saver.file.write_all(&saver.encoder.finish())?;
     saver.file.into_inner()?.sync_all()?;
     let parent = path.parent().filter(|path| !path.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()?;
     Ok(())
 }
 

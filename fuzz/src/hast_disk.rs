@@ -72,13 +72,11 @@ pub fn hast_activemap(data: &[u8]) {
 /// Nothing panics; a head that is accepted lies within the data and behind the one before it; what
 /// is read is written so that it is the same file.
 pub fn hast_saved(data: &[u8]) {
-    if let Some((block, rest)) = data.split_first_chunk()
-        && let Ok(mut reader) = Reader::new(block)
-    {
+    let raw = data.split_first_chunk();
+    let raw = raw.and_then(|(block, rest)| Some((Reader::new(block).ok()?, block, rest)));
+    if let Some((mut reader, block, rest)) = raw {
         assert_eq!(reader.header().emit().as_ref(), Ok(block));
-        if let Some(head) = rest.first_chunk() {
-            let _ = reader.next(head);
-        }
+        let _ = rest.first_chunk().map(|head| reader.next(head));
     }
     let header = Header {
         resource: ResourceName::new("fuzzed").expect("a name"),
@@ -96,8 +94,7 @@ pub fn hast_saved(data: &[u8]) {
     let mut rest = data;
     let mut is_canonical = true;
     while let Some((place, after)) = rest.split_first_chunk::<16>() {
-        let [_, _, _, _, _, _, _, _, a, b, c, d, ..] = *place;
-        let length = u32::from_le_bytes([a, b, c, d]);
+        let length = u32::from_le_bytes(place[8..12].try_into().expect("four octets"));
         let has_data = place[12..] == [1, 0, 0, 0];
         let wanted = if has_data { length as usize } else { 0 };
         let Some((octets, after)) = after.split_at_checked(wanted) else {
