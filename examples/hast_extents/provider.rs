@@ -73,7 +73,7 @@ impl Provider {
         let mut offset = range.start;
         while offset < range.end {
             let length = (range.end - offset).min(MAX_PIECE as u64);
-            let data = &mut buffer[..usize::try_from(length)?];
+            let (data, _) = buffer.split_at_mut(usize::try_from(length)?);
             self.file
                 .read_exact_at(data, start + offset)
                 .map_err(|error| format!("reading the data at {offset}: {error}"))?;

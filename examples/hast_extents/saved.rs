@@ -115,13 +115,13 @@ impl SavedFile {
         loop {
             let (offset, data) = match self.next()? {
                 Next::Data(piece) => {
-                    let data = &mut buffer[..piece.length()];
+                    let (data, _) = buffer.split_at_mut(piece.length());
                     self.file.read_exact(data)?;
                     piece.verify(data)?;
                     (piece.offset(), &*data)
                 }
                 Next::Zeros { offset, length } => {
-                    let data = &mut buffer[..usize::try_from(length.get())?];
+                    let (data, _) = buffer.split_at_mut(usize::try_from(length.get())?);
                     data.fill(0);
                     (offset, &*data)
                 }
