@@ -69,15 +69,15 @@ impl Provider {
         mut each: impl FnMut(Offset, &[u8]) -> Result<()>,
     ) -> Result<()> {
         let start = self.metadata.layout.data_offset().get();
-        let mut buffer = vec![0; MAX_PIECE];
+        let mut buffer = Vec::with_capacity(MAX_PIECE);
         let mut offset = range.start;
         while offset < range.end {
             let length = (range.end - offset).min(MAX_PIECE as u64);
-            let (data, _) = buffer.split_at_mut(usize::try_from(length)?);
+            buffer.resize(usize::try_from(length)?, 0);
             self.file
-                .read_exact_at(data, start + offset)
+                .read_exact_at(&mut buffer, start + offset)
                 .map_err(|error| format!("reading the data at {offset}: {error}"))?;
-            each(Offset::new(offset), data)?;
+            each(Offset::new(offset), &buffer)?;
             offset += length;
         }
         Ok(())

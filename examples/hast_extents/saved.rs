@@ -111,23 +111,23 @@ impl SavedFile {
         part: Part,
         mut each: impl FnMut(u64, &[u8]) -> Result<()>,
     ) -> Result<u64> {
-        let mut buffer = vec![0; MAX_PIECE];
+        let mut buffer = Vec::with_capacity(MAX_PIECE);
         loop {
-            let (offset, data) = match self.next()? {
+            let offset = match self.next()? {
                 Next::Data(piece) => {
-                    let (data, _) = buffer.split_at_mut(piece.length());
-                    self.file.read_exact(data)?;
-                    piece.verify(data)?;
-                    (piece.offset(), &*data)
+                    buffer.resize(piece.length(), 0);
+                    self.file.read_exact(&mut buffer)?;
+                    piece.verify(&buffer)?;
+                    piece.offset()
                 }
                 Next::Zeros { offset, length } => {
-                    let (data, _) = buffer.split_at_mut(usize::try_from(length.get())?);
-                    data.fill(0);
-                    (offset, &*data)
+                    buffer.clear();
+                    buffer.resize(usize::try_from(length.get())?, 0);
+                    offset
                 }
                 Next::End { octets } => return self.end(octets),
             };
-            if let Some((offset, data)) = part.of(offset.get(), data) {
+            if let Some((offset, data)) = part.of(offset.get(), &buffer) {
                 each(offset, data)?;
             }
         }
