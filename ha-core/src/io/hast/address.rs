@@ -143,3 +143,34 @@ const fn is_of(family: Family, address: IpAddr) -> bool {
         Family::V6 => address.is_ipv6(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    async fn resolved(text: &str) -> std::string::String {
+        let address = NetAddress::parse(text, 8457).unwrap();
+        assert_eq!(address.as_str(), text);
+        address.resolve().await.unwrap()[0].to_string()
+    }
+
+    #[tokio::test]
+    async fn numbers_need_no_resolver() {
+        assert_eq!(resolved("tcp://10.0.0.2").await, "10.0.0.2:8457");
+        assert_eq!(resolved("10.0.0.2:1").await, "10.0.0.2:1");
+        assert_eq!(resolved("tcp6://[fd00::2]:8458").await, "[fd00::2]:8458");
+        assert_eq!(resolved("::1").await, "[::1]:8457");
+    }
+
+    #[test]
+    fn what_is_no_address_says_so() {
+        let error = |text| NetAddress::parse(text, 8457).unwrap_err();
+        let not_tcp = |text: &str| AddressError::NotTcp { text: text.into() };
+        assert_eq!(error("/var/run/socket"), not_tcp("/var/run/socket"));
+        assert_eq!(error("tcp4://::1"), not_tcp("tcp4://::1"));
+        assert_eq!(error("tcp://"), AddressError::Empty);
+        assert!(matches!(error("host:port"), AddressError::Port { .. }));
+    }
+}
