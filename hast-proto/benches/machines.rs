@@ -2,7 +2,6 @@
 //! that take no time; and beside it what encoding and decoding its messages costs.
 
 #![expect(
-    clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
     unreachable_pub,

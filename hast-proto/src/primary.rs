@@ -53,7 +53,8 @@
 //!
 //! "Stopping" first waits, for a second at most, until the peer has written what was acknowledged
 //! before, as it is with memsync and async: the other node may be about to be promoted. If the
-//! peer does not answer in time, that counts as written alone, so that it is found out.
+//! peer does not answer in time, what it may not even have in memory counts as written alone, so
+//! that it is found out.
 //!
 //! # Order: what must be on disk before what
 //!
@@ -83,10 +84,12 @@
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
+mod answers;
 mod copying;
 mod event;
 mod flushes;
 mod local;
+mod opening;
 mod peer;
 mod reads;
 mod stop;

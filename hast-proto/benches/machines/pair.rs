@@ -179,10 +179,6 @@ impl Pair {
         self.request(DeviceRequest::Read { offset, length });
     }
 
-    pub fn flush(&mut self) {
-        self.request(DeviceRequest::Flush);
-    }
-
     fn request(&mut self, request: DeviceRequest) {
         self.next += 1;
         let id = RequestId(self.next);

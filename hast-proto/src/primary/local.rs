@@ -66,6 +66,11 @@ impl<T> Local<T> {
         self.stored_version >= version
     }
 
+    /// Whether they are on their way to disk. They may also wait: for the mark, or for a disk.
+    pub(super) const fn is_storing_metadata(&self) -> bool {
+        self.storing_metadata.is_some()
+    }
+
     pub(super) const fn has_stored_all(&self) -> bool {
         self.has_stored(self.version)
     }

@@ -1,4 +1,4 @@
-//! The peer: attempts, the opening of a session, requests and replies, and its loss.
+//! The peer: where things stand with it, requests and replies, and its loss.
 
 use alloc::boxed::Box;
 use core::ops::Add;
@@ -7,21 +7,18 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::{Config, Event, LocalCopy, Loss, Output, Primary, SessionId};
-use crate::consistency::Consistency;
-use crate::decision::{AnswerError, Virgin};
+use crate::decision::Virgin;
 use crate::frame::Frame;
-use crate::handshake::{Failure, Identity, Session};
+use crate::handshake::{Failure, Session};
 use crate::message::{Reply, Request};
-use crate::types::{Counters, Errno, Length, Offset, ResourceId, Sequence, SyncSource, Version};
+use crate::types::{Errno, Length, Offset, Sequence, Version};
 
 /// How long to wait after a session was lost, or the peer has asked to wait (HAST §1.6).
-const SOON: Duration = Duration::from_secs(1);
-/// A handshake has four states that may each take the timeout.
-const ATTEMPT: u32 = 5;
+pub(super) const SOON: Duration = Duration::from_secs(1);
 
 /// Where things stand with the peer.
 #[derive(Clone, Debug, Eq, PartialEq)]
-enum Stage<T> {
+pub(super) enum Stage<T> {
     Waiting {
         retry_at: Option<T>,
     },
@@ -50,11 +47,11 @@ enum Stage<T> {
 /// The peer, and the version it was last heard to speak.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Peer<T> {
-    stage: Stage<T>,
-    header: Version,
+    pub(super) stage: Stage<T>,
+    pub(super) header: Version,
     /// Whether it was new when only it could have everything. It has taken over the identity
     /// by then, so that the next handshake does not tell.
-    is_empty: bool,
+    pub(super) is_empty: bool,
 }
 
 /// What a request to the peer is for.
@@ -147,18 +144,6 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Peer<T> {
 }
 
 impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
-    pub(super) fn connect(&mut self, now: T) {
-        let id = SessionId(self.next_session);
-        self.next_session = self.next_session.wrapping_add(1);
-        self.peer.stage = Stage::Connecting {
-            id,
-            deadline: now + self.config.timeout * ATTEMPT,
-            identify: None,
-        };
-        let connect = Output::Connect(id, self.peer.header);
-        self.outputs.push_back(connect);
-    }
-
     /// Returns when the peer is given up for a request that it does not answer, though it
     /// answers others. On a slow connection the oldest one is never the same for long.
     pub(super) fn overdue_at(&self) -> Option<T> {
@@ -211,189 +196,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         }
     }
 
-    pub(super) fn on_identify(&mut self, id: SessionId, fresh: ResourceId) {
-        let Stage::Connecting {
-            id: own, identify, ..
-        } = &mut self.peer.stage
-        else {
-            return;
-        };
-        if *own != id {
-            return;
-        }
-        if self.local.metadata.resource_id.is_some() {
-            *identify = Some(Virgin::No);
-        } else {
-            // HAST §5.2: it is on disk before it is sent.
-            *identify = Some(Virgin::Yes);
-            self.local.metadata.resource_id = Some(fresh);
-            self.store_metadata();
-        }
-        self.answer_identify();
-    }
-
-    /// Answers the handshake as soon as what it sends is on disk.
-    pub(super) fn answer_identify(&mut self) {
-        let on_disk = self.local.has_stored_all();
-        let has_disk = self.has_disk();
-        let Stage::Connecting { id, identify, .. } = &mut self.peer.stage else {
-            return;
-        };
-        let Some(resource_id) = self.local.metadata.resource_id else {
-            return;
-        };
-        // A disk that has failed stores nothing any more; what it had is what it has.
-        let ready = on_disk || (!has_disk && *identify == Some(Virgin::No));
-        if let Some(virgin) = identify.take_if(|_| ready) {
-            let identity = Identity {
-                resource_id,
-                virgin,
-                counters: self.counters.get(),
-            };
-            let output = Output::Identity(*id, identity);
-            self.outputs.push_back(output);
-        }
-    }
-
-    pub(super) fn on_connect_failed(&mut self, now: T, id: SessionId, failure: Failure) {
-        if !matches!(self.peer.stage, Stage::Connecting { id: own, .. } if own == id) {
-            return;
-        }
-        // HAST §1.6: the peer is primary, too, and may be about to give that up.
-        let wait = matches!(&failure, Failure::Refused(refused) if refused.wait);
-        let delay = if wait && self.held_until.is_some() {
-            SOON.min(self.config.reconnect)
-        } else {
-            self.release();
-            self.config.reconnect
-        };
-        self.event(Event::ConnectFailed(failure));
-        self.wait(now, delay);
-    }
-
-    fn wait(&mut self, now: T, delay: Duration) {
+    pub(super) fn wait(&mut self, now: T, delay: Duration) {
         let retry_at = Some(now + delay);
         self.peer.stage = Stage::Waiting { retry_at };
-    }
-
-    pub(super) fn on_session(&mut self, id: SessionId, session: Session) {
-        if !matches!(self.peer.stage, Stage::Connecting { id: own, .. } if own == id) {
-            self.outputs.push_back(Output::Disconnect(id));
-            return;
-        }
-        self.peer.header = session.version;
-        self.peer.stage = Stage::Opening {
-            id,
-            session: Box::new(session),
-            storing: false,
-        };
-    }
-
-    /// Goes on with the opening of a session, if nothing is in the way any more.
-    pub(super) fn advance_opening(&mut self, now: T) {
-        let Stage::Opening {
-            id,
-            session,
-            storing,
-        } = &self.peer.stage
-        else {
-            return;
-        };
-        let (id, storing) = (*id, *storing);
-        let on_disk = self.local.has_stored_all() || !self.has_disk();
-        if !storing {
-            if self.writes_are_quiet() && on_disk {
-                let session = session.clone();
-                self.open(now, id, &session);
-            }
-            return;
-        }
-        let changed = self.map.changed(self.config.sector).is_some();
-        // What changes meanwhile does not wait for its time: the session would, too.
-        self.local.map_is_due |= changed;
-        let map = !self.has_disk() || (!self.local.stored.is_storing() && !changed);
-        if on_disk && map && (self.local.mark_is_stored() || !self.has_disk()) {
-            let version = session.version;
-            self.go_up(now, id, version);
-        }
-    }
-
-    /// Takes over what the handshake has agreed on; it is stored before the session is up.
-    fn open(&mut self, now: T, id: SessionId, session: &Session) {
-        if session.sent != self.counters.get() {
-            // This node has begun to write alone since.
-            self.outputs.push_back(Output::Disconnect(id));
-            self.event(Event::GivenUp(None));
-            self.connect(now);
-            if self.held_until.is_none() {
-                self.release();
-            }
-            return;
-        }
-        let changed = match self.accept(session) {
-            Ok(changed) => changed,
-            Err(error) => {
-                self.outputs.push_back(Output::Disconnect(id));
-                self.event(Event::GivenUp(Some(error)));
-                self.wait(now, self.config.reconnect);
-                self.release();
-                return;
-            }
-        };
-        if let Some(counters) = changed {
-            self.local.metadata.counters = counters;
-            self.store_metadata();
-        }
-        if session.source == SyncSource::Secondary {
-            self.copy = match self.copy {
-                LocalCopy::Current | LocalCopy::Catching => LocalCopy::Catching,
-                LocalCopy::Failed { .. } => LocalCopy::Failed { complete: true },
-            };
-        }
-        if let Some(map) = &session.map {
-            // The handshake has compared its length. Without a disk, too: the peer forgets it.
-            let merged = self.map.merge(map);
-            debug_assert!(merged.is_ok(), "{merged:?}");
-        }
-        self.local.map_is_due = true;
-        // Once more, if it could not be stored before.
-        match (self.copy, self.local.mark_wanted()) {
-            (LocalCopy::Catching, Consistency::Consistent) => {
-                self.want_mark(Consistency::Inconsistent);
-            }
-            (LocalCopy::Catching, mark) => self.want_mark(mark),
-            (LocalCopy::Failed { complete: true }, _) => self.want_mark(Consistency::Incomplete),
-            (LocalCopy::Current | LocalCopy::Failed { complete: false }, _) => {}
-        }
-        if let Stage::Opening { storing, .. } = &mut self.peer.stage {
-            *storing = true;
-        }
-        self.store_map(now);
-        self.advance_opening(now);
-    }
-
-    /// Checks the answer, and takes the peer's counters over; returns this node's if they have
-    /// changed.
-    fn accept(&mut self, session: &Session) -> Result<Option<Counters>, AnswerError> {
-        self.peer.is_empty |= self.needs_peer() && session.virgin == Virgin::Yes;
-        if self.needs_peer() && self.peer.is_empty {
-            return Err(AnswerError::VirginNeeded);
-        }
-        self.counters
-            .connected(session.peer, session.source, session.virgin)
-    }
-
-    fn go_up(&mut self, now: T, id: SessionId, version: Version) {
-        self.peer.stage = Stage::Up {
-            id,
-            version,
-            heard: now,
-            sent: now,
-            probed: false,
-        };
-        self.event(Event::Connected(version));
-        self.begin_copying();
-        self.release();
     }
 
     /// Sends a request, whose answer is for `asked`.

@@ -4,7 +4,7 @@
 use core::ops::Add;
 use core::time::Duration;
 
-use super::{LocalCopy, Loss, Output, Primary, State};
+use super::{LocalCopy, Loss, Output, Primary, State, Write};
 use crate::types::Errno;
 
 /// How long acknowledged writes may take to reach the peer. A change of roles waits for it.
@@ -45,14 +45,15 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             return;
         }
         self.leave_at = None;
-        if !self.writes.is_empty() && self.copy == LocalCopy::Current {
+        let lost = self.writes.values().any(Write::is_ahead);
+        if lost && self.copy == LocalCopy::Current {
             // As good as written alone: the other node may be promoted without them.
             let _ = self.count_absence();
         }
         self.writes.clear();
         self.asked.clear();
         self.lose(now, Loss::Stopped);
-        if self.local.has_stored_all() || !self.has_disk() {
+        if !self.local.is_storing_metadata() {
             self.state = State::Stopping;
             self.stop_if_idle();
         }

@@ -1,5 +1,5 @@
-//! Device writes and deletes: when they may go to the disks, and when they are acknowledged
-//! (HAST §6.2, §6.3).
+//! Device writes and deletes: when they may go to the disks, and what becomes of them there
+//! (HAST §6.2).
 
 use core::ops::Add;
 use core::time::Duration;
@@ -7,7 +7,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::peer::Asked;
-use super::{LocalCopy, Part, Primary, Purpose, RequestId, is_unsupported};
+use super::{LocalCopy, Part, Primary, Purpose, RequestId, State, is_unsupported};
 use crate::disk::DiskOperation;
 use crate::message::Request;
 use crate::payload::Payload;
@@ -22,22 +22,22 @@ pub(super) struct Write {
     /// `None` for a DELETE.
     data: Option<Bytes>,
     /// When it is acknowledged, as it was when it was issued.
-    mode: Replication,
+    pub(super) mode: Replication,
     pub(super) issued: bool,
     /// How many earlier ones that overlap are in its way.
     blockers: usize,
-    local: Part,
-    remote: Part,
+    pub(super) local: Part,
+    pub(super) remote: Part,
     /// Requests to the peer that are not answered.
     remote_left: u32,
     /// Those of them without memsync's first answer.
-    received_left: u32,
+    pub(super) received_left: u32,
     /// One of them has failed.
-    missed: bool,
+    pub(super) missed: bool,
     /// Whether it was issued before, to a peer that was lost.
-    again: bool,
+    pub(super) again: bool,
     /// The version of the metadata that must be on disk before the acknowledgement.
-    counted: Option<u64>,
+    pub(super) counted: Option<u64>,
     pub(super) answered: bool,
 }
 
@@ -55,17 +55,6 @@ impl Write {
     pub(super) fn is_acknowledged(&self) -> bool {
         self.answered && self.remote == Part::Pending
     }
-}
-
-/// Whether a write can be answered.
-enum Verdict {
-    Wait,
-    Ok,
-    /// The peer lacks it, so that the counter must be on disk first.
-    Alone,
-    /// The local disk lacks everything, so that the mark must be there first.
-    Marked,
-    Failed,
 }
 
 impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
@@ -111,7 +100,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
 
     /// Takes a write back that has failed because the peer was lost, to issue it anew; but only
     /// once.
-    fn take_back(&mut self, key: u64) {
+    pub(super) fn take_back(&mut self, key: u64) {
         let Some(write) = self.writes.remove(&key) else {
             return;
         };
@@ -184,7 +173,11 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
 
     /// Looks again at the writes that wait for their marks.
     pub(super) fn remark(&mut self) {
-        self.ready.extend(&self.local.marking);
+        let writes = &self.writes;
+        // One that was taken back may have to wait for others, too.
+        let unblocked = |key: &u64| writes.get(key).is_some_and(|write| write.blockers == 0);
+        let marking = self.local.marking.iter().copied();
+        self.ready.extend(marking.filter(unblocked));
     }
 
     fn issue(&mut self, key: u64) {
@@ -341,14 +334,17 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         if !write.issued {
             return;
         }
-        let (range, answered, remote) = (write.range, write.answered, write.remote);
+        let range = write.range;
+        // What the peer has in memory it writes also when it is about to be promoted.
+        let promised = self.state == State::Leaving && write.mode == Replication::Memsync;
+        let lost = write.answered && write.remote == Part::Failed && !promised;
         if matches!(write.remote, Part::Absent | Part::Failed)
             || matches!(write.local, Part::Absent | Part::Failed)
         {
             // Before the acknowledgement, and before the pending mark goes.
             self.lacks(range);
         }
-        if answered && remote == Part::Failed && self.copy == LocalCopy::Current {
+        if lost && self.copy == LocalCopy::Current {
             // Acknowledged, and perhaps not there: as good as written alone. Nobody waits for it.
             let _ = self.count_absence();
         }
@@ -371,100 +367,6 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         }
         let completed = self.map.write_completed(range.offset, range.length);
         debug_assert!(completed.is_ok(), "{completed:?}");
-    }
-
-    fn answer(&mut self, key: u64) {
-        let Some(write) = self.writes.get(&key) else {
-            return;
-        };
-        if write.answered {
-            return;
-        }
-        let result = match self.verdict(write) {
-            Verdict::Wait => return,
-            Verdict::Ok => Ok(()),
-            Verdict::Alone => match self.count(key) {
-                Ok(version) if self.local.has_stored(version) => Ok(()),
-                Ok(_) => return,
-                Err(error) => Err(error),
-            },
-            Verdict::Marked if self.local.is_marked() => Ok(()),
-            Verdict::Marked if self.local.mark_failed => Err(Errno::EIO),
-            Verdict::Marked => return,
-            Verdict::Failed if self.holds() && !write.again => {
-                self.take_back(key);
-                return;
-            }
-            Verdict::Failed => Err(Errno::EIO),
-        };
-        let Some(write) = self.writes.get_mut(&key) else {
-            return;
-        };
-        write.answered = true;
-        let (request, range) = (write.request, write.range);
-        if result.is_err() {
-            // Who knows which side has it.
-            self.lacks(range);
-        }
-        self.complete(request, result.map(|()| alloc::vec::Vec::new()));
-    }
-
-    /// HAST §6.3, where it is right; and right where it is not.
-    fn verdict(&self, write: &Write) -> Verdict {
-        match self.copy {
-            LocalCopy::Current => match (write.local, write.remote, write.mode) {
-                (Part::Pending, _, _) => Verdict::Wait,
-                // Issued while there was no disk.
-                (Part::Absent | Part::Failed, _, _) => Verdict::Failed,
-                (Part::Done, Part::Done, _) => Verdict::Ok,
-                (Part::Done, Part::Absent | Part::Failed, _) => Verdict::Alone,
-                // It has failed in part, and is a write without the peer when it has ended.
-                (Part::Done, Part::Pending, _) if write.missed => Verdict::Wait,
-                (Part::Done, Part::Pending, Replication::Fullsync) => Verdict::Wait,
-                (Part::Done, Part::Pending, Replication::Async) => Verdict::Ok,
-                (Part::Done, Part::Pending, Replication::Memsync) => match write.received_left {
-                    0 => Verdict::Ok,
-                    _ => Verdict::Wait,
-                },
-            },
-            LocalCopy::Catching => match (write.local, write.remote) {
-                (Part::Pending, _) | (_, Part::Pending) => Verdict::Wait,
-                (Part::Done, Part::Done) => Verdict::Ok,
-                // Issued before the disk was attached again: it is copied with all the rest.
-                (_, Part::Done) => Verdict::Marked,
-                (_, Part::Absent | Part::Failed) => Verdict::Failed,
-            },
-            LocalCopy::Failed { complete } => match write.remote {
-                Part::Pending => Verdict::Wait,
-                Part::Done if complete => Verdict::Marked,
-                Part::Done | Part::Absent | Part::Failed => Verdict::Failed,
-            },
-        }
-    }
-
-    /// Counts that this node writes alone; returns the version of the metadata that says so.
-    fn count(&mut self, key: u64) -> Result<u64, Errno> {
-        if let Some(version) = self.writes.get(&key).and_then(|write| write.counted) {
-            return Ok(version);
-        }
-        self.count_absence()?;
-        let version = self.local.version();
-        if let Some(write) = self.writes.get_mut(&key) {
-            write.counted = Some(version);
-        }
-        Ok(version)
-    }
-
-    pub(super) fn count_absence(&mut self) -> Result<(), Errno> {
-        match self.counters.wrote_alone() {
-            Ok(None) => Ok(()),
-            Ok(Some(counters)) => {
-                self.local.metadata.counters = counters;
-                self.store_metadata();
-                Ok(())
-            }
-            Err(_) => Err(Errno::EIO),
-        }
     }
 
     /// The nodes differ in a range from now on.

@@ -1,5 +1,5 @@
-//! Figures for the recorder that the program has installed; the module of this task's interface
-//! lists them. Feature `metrics`.
+//! Figures for the recorder that the program has installed, as listed in
+//! [`io::hast`](super::super). Feature `metrics`.
 
 use core::time::Duration;
 use std::string::{String, ToString};
