@@ -289,6 +289,57 @@ async fn what_is_at_the_end_is_still_inside() {
     }
 }
 
+/// A file as a disk of the kernel, which goes at the end.
+#[cfg(target_os = "linux")]
+struct Loop(String);
+
+#[cfg(target_os = "linux")]
+impl Loop {
+    fn over(file: &Path) -> Self {
+        let mut command = std::process::Command::new("losetup");
+        let made = command.args(["--find", "--show"]).arg(file).output();
+        let made = made.unwrap();
+        assert!(made.status.success(), "{made:?}");
+        Self(String::from_utf8(made.stdout).unwrap().trim().into())
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let mut command = std::process::Command::new("losetup");
+        let _ = command.arg("--detach").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+#[ignore = "needs root, and a kernel with loop devices"]
+async fn a_disk_is_what_its_kernel_says() {
+    let scratch = Scratch::new(&folders()[0]);
+    let device = Loop::over(&scratch.0);
+    for direct in [false, true] {
+        let mut options = DiskOptions::default();
+        (options.exclusive, options.direct) = (true, direct);
+        let disk = DiskFile::open(&device.0, options).unwrap();
+        assert_eq!((disk.size(), disk.block_size().get()), (SIZE, 512));
+        // Durable means in the file underneath, not in the memory of the disk.
+        let written = data(8192, u8::from(direct) + 1);
+        disk.write_at_durably(1024, written.clone()).await.unwrap();
+        assert_eq!(fs::read(&scratch.0).unwrap()[1024..9216], written);
+        disk.write_at(512, data(512, 7)).await.unwrap();
+        disk.sync_data().await.unwrap();
+        assert_eq!(fs::read(&scratch.0).unwrap()[512..1024], data(512, 7));
+        assert_eq!(disk.read_at(1024, 8192).await.unwrap(), written);
+        assert_eq!(disk.extents(0, SIZE).await.unwrap(), [Extent::data(SIZE)]);
+        disk.punch(0, 4096).await.unwrap();
+        disk.write_zeroes(4096, 8192, Room::GiveBack).await.unwrap();
+        assert_eq!(disk.read_at(4096, 8192).await.unwrap(), [0; 8192][..]);
+        disk.write_zeroes(0, SIZE, Room::Keep).await.unwrap();
+        assert_eq!(disk.read_at(512, 512).await.unwrap(), [0; 512][..]);
+    }
+}
+
 #[tokio::test]
 async fn only_one_can_have_it_for_himself() {
     let scratch = Scratch::new(&folders()[0]);

@@ -138,7 +138,8 @@ impl DiskFile {
         if options.exclusive {
             rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         }
-        let in_memory = raw::in_memory(&file);
+        // Of a disk, the system tells where its name is, and that is in memory.
+        let in_memory = regular && raw::in_memory(&file);
         let (size, logical) = if regular {
             (metadata.len(), if options.direct { 4096 } else { 512 })
         } else {
@@ -286,9 +287,6 @@ impl DiskFile {
         self.disk.check(offset, length)?;
         if !self.disk.regular {
             return Ok(Vec::from([Extent::data(length)]));
-        }
-        if self.disk.in_memory {
-            return raw::extents(&self.disk.file, offset, length);
         }
         self.run(move |disk| raw::extents(&disk.file, offset, length))
             .await
