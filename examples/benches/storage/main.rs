@@ -16,7 +16,6 @@
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
-    clippy::panic,
     reason = "a measurement that fails stops the program"
 )]
 
@@ -27,11 +26,10 @@ mod work;
 
 use core::time::Duration;
 use std::env;
-use std::path::Path;
 use std::process::ExitCode;
 
 use nodes::{Nodes, Replication};
-use servers::{SIZE, Server};
+use servers::SIZE;
 use work::{Speed, Work, fill};
 
 /// What is compared.
