@@ -158,7 +158,8 @@ mod tests {
         write(&receiver, &lost, &mut text);
         let text = String::from_utf8(text).unwrap();
         let mut lines = text.lines();
-        assert_eq!(lines.next(), Some("carpd: 5 lines of the log are lost"));
+        let loss = format!("{PROGRAM}: 5 lines of the log are lost");
+        assert_eq!(lines.next(), Some(loss.as_str()));
         assert_eq!(lines.next(), Some("line 0"));
         assert_eq!(lines.count(), LINES - 1);
     }
