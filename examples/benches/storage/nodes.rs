@@ -70,6 +70,8 @@ impl Nodes {
     /// Ends the secondary.
     pub(crate) fn stop_secondary(&mut self) {
         self.secondary = None;
+        // It was killed, and the next one is waited for by this.
+        fs::remove_file(self.folder.join("b.ctl")).expect("its control socket");
         wait_until("the primary to notice", || {
             self.status()["status"] == "degraded"
         });
