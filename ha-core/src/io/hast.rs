@@ -55,8 +55,9 @@
 //! # Example
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! # let backing: std::sync::Arc<dyn ha_core::io::block::BlockDevice> = unimplemented!();
+//! # use std::sync::Arc;
+//! # use ha_core::io::block::BlockDevice;
+//! # async fn example(backing: Arc<dyn BlockDevice>) -> Result<(), Box<dyn std::error::Error>> {
 //! use ha_core::hast_proto::{ResourceName, Role};
 //! use ha_core::io::hast::{NetAddress, Node, NodeLimits, Settings};
 //!
