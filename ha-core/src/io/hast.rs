@@ -75,6 +75,7 @@
 
 mod address;
 mod backing;
+mod channel;
 mod device;
 mod engine;
 mod event;
@@ -84,7 +85,10 @@ mod node;
 pub mod provider;
 mod resource;
 mod settings;
+mod shared;
 mod tcp;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 pub use address::{AddressError, NetAddress};
 pub use backing::Backing;
@@ -97,4 +101,5 @@ pub use resource::{
     AttachError, CopyProgress, DeviceError, Ended, PrimaryStatus, Resource, RoleError,
     SecondaryStatus, Side, Status,
 };
-pub use settings::Settings;
+pub use settings::{Settings, SettingsError};
+pub use shared::NodeStats;

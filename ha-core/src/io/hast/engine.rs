@@ -32,7 +32,7 @@ use std::vec::Vec;
 
 use hast_proto::hooks::HookEvent;
 use hast_proto::{ResourceName, Role};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, Sleep};
 
@@ -50,6 +50,7 @@ use super::event::{Event, EventKind};
 use super::link::Link;
 use super::resource::{AttachError, Command, DeviceError, Resource};
 use super::settings::Settings;
+use super::shared::Shared;
 
 /// How many passes one turn of the task takes before it lets others have theirs.
 const PASSES: usize = 64;
@@ -63,7 +64,7 @@ pub(super) fn spawn(
     name: ResourceName,
     settings: Settings,
     backing: Box<dyn Backing>,
-    events: broadcast::Sender<Event>,
+    shared: Shared,
 ) -> (Resource, Arc<Access>, AbortHandle) {
     let (messages, inbox) = mpsc::unbounded_channel();
     let access = Arc::new(Access::default());
@@ -74,7 +75,7 @@ pub(super) fn spawn(
         common: Common {
             name: name.clone(),
             settings,
-            events,
+            shared,
             tasks: JoinSet::new(),
             #[cfg(feature = "metrics")]
             meter: meter::Meter::new(&name),
@@ -97,7 +98,7 @@ pub(super) fn spawn(
 struct Common {
     name: ResourceName,
     settings: Settings,
-    events: broadcast::Sender<Event>,
+    shared: Shared,
     tasks: JoinSet<Done>,
     #[cfg(feature = "metrics")]
     meter: meter::Meter,
@@ -109,8 +110,7 @@ impl Common {
     }
 
     fn tell_with(&self, kind: EventKind, hook: Option<HookEvent>) {
-        // Nobody may be listening.
-        let _ = self.events.send(Event::of(&self.name, kind, hook));
+        self.shared.tell(Event::of(&self.name, kind, hook));
     }
 
     /// Closes a connection after what it has to send, if that takes no time to speak of.
@@ -189,7 +189,9 @@ impl Engine {
                     Stage::Init | Stage::Secondary(_) => call.refuse(),
                 },
                 Message::Command(command) => self.on_command(now, command),
-                Message::Incoming(incoming) => self.door.on_incoming(now, *incoming),
+                Message::Incoming(incoming) => {
+                    self.door.on_incoming(now, *incoming, &mut self.common);
+                }
                 Message::Resolve => {
                     let recently = |at: Instant| now.saturating_duration_since(at) < RESOLVED;
                     if !self.resolved.is_some_and(recently) {
@@ -234,15 +236,14 @@ impl Engine {
     }
 
     fn configure(&mut self, now: Instant, settings: Settings) {
-        let moved = settings.remote != self.common.settings.remote
-            || settings.source != self.common.settings.source;
+        let moved = !settings.is_same_peer(&self.common.settings);
         self.common.settings = settings;
         match &mut self.stage {
             Stage::Init => {}
             Stage::Primary(side) => side.configure(now, &self.common.settings, moved),
             Stage::Secondary(side) => side.configure(now, &self.common.settings, moved),
         }
-        self.door.configure(&self.common.settings);
+        self.door.configure(now, &self.common.settings, moved);
         if moved {
             self.access.set(Vec::new());
             self.resolve(now);

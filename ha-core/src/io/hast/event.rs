@@ -64,6 +64,14 @@ pub enum EventKind {
         /// Why.
         reason: Refusing,
     },
+    /// A connection, of either direction, was not used for want of proof.
+    #[cfg(feature = "tls")]
+    Unproven {
+        /// The peer.
+        peer: SocketAddr,
+        /// Why.
+        reason: super::tls::Refusal,
+    },
     /// A peer asked for a resource that is not configured.
     NotConfigured {
         /// The peer.
@@ -109,6 +117,10 @@ pub enum OpeningError {
     /// What came is no opening.
     #[error(transparent)]
     Message(#[from] hast_proto::message::MessageError),
+    /// It was to come in TLS.
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Tls(#[from] super::tls::Refusal),
 }
 
 impl Event {

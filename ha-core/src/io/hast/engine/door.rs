@@ -10,10 +10,14 @@ use hast_proto::handshake::accepting::{Config, Input, Output};
 use hast_proto::handshake::{Connection, Refusing, SecondaryHandshake};
 use hast_proto::hooks::HookEvent;
 use hast_proto::message::Refusal;
+#[cfg(feature = "tls")]
+use hast_proto::message::{FirstAnswer, Refused};
 use hast_proto::{Role, Sealer, Token};
 use tokio::time::Instant;
 
 use super::super::super::clock;
+#[cfg(not(feature = "tls"))]
+use super::super::channel::Proof;
 use super::super::event::EventKind;
 use super::super::link::Link;
 use super::super::settings::Settings;
@@ -45,8 +49,14 @@ impl Door {
         }
     }
 
-    pub(super) fn configure(&mut self, settings: &Settings) {
+    pub(super) fn configure(&mut self, now: Instant, settings: &Settings, moved: bool) {
         self.sealer = Sealer::new(settings.compression, settings.checksum);
+        if moved {
+            // They were let in by what holds no longer.
+            for connection in core::mem::take(&mut self.visitors).into_keys() {
+                self.machine.handle(now, Input::Closed(connection));
+            }
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -61,13 +71,28 @@ impl Door {
         self.machine.handle(now, input);
     }
 
-    pub(super) fn on_incoming(&mut self, now: Instant, incoming: Incoming) {
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(unused_variables, reason = "TLS needs it")
+    )]
+    pub(super) fn on_incoming(&mut self, now: Instant, incoming: Incoming, common: &mut Common) {
         let Incoming {
             mut link,
             peer,
+            proof,
             opening,
             access,
         } = incoming;
+        #[cfg(not(feature = "tls"))]
+        let Proof::Nothing = proof;
+        #[cfg(feature = "tls")]
+        if let Err(reason) = proof.check(&common.settings, &common.name) {
+            let refused = FirstAnswer::Refused(Refused::from(reason.told()));
+            link.push(refused.encode(&mut Encoder::new()));
+            common.close(link);
+            common.tell(EventKind::Unproven { peer, reason });
+            return;
+        }
         // Without random numbers nobody is let in: a token that can be guessed is none.
         let Some(token) = clock::secret() else { return };
         link.enter(Phase::Request);

@@ -20,7 +20,6 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use self::attempt::Attempt;
-pub(super) use self::attempt::Undialled;
 use self::session::Session;
 use super::super::super::block::Geometry;
 use super::super::event::EventKind;

@@ -336,7 +336,7 @@ impl Session {
                 }
                 Poll::Ready(Err(broken)) => {
                     ended = Some(match broken {
-                        Broken::Closed => Input::Closed,
+                        Broken::Closed | Broken::Failed(_) => Input::Closed,
                         Broken::Invalid(error) => Input::Invalid(error),
                     });
                     break;
