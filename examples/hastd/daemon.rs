@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ha_core::io::hast::tls::Identity;
 use ha_core::io::hast::{EventKind, Events, NetAddress, Node, NodeLimits};
 use hast_proto::conf::{Config, DEFAULT_PORT, Listen, ResourceConfig};
 use hast_proto::control::{ControlAnswer, ControlFault, ControlRequest, Resources};
@@ -23,6 +24,14 @@ use super::reload::Plan;
 use super::resource::Running;
 use super::run::Failure;
 use super::{log, systemd};
+
+/// What is to run.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) config: Config,
+    /// Who this node is, if any resource is replicated in TLS.
+    pub(crate) identity: Option<Identity>,
+}
 
 /// What a configuration has become.
 #[derive(Debug)]
@@ -64,9 +73,11 @@ impl ResourceSet {
 
 impl Daemon {
     /// Begins with all resources in the role init.
-    pub(crate) async fn start(options: Arc<Options>, config: Config) -> Result<Self, Failure> {
+    pub(crate) async fn start(options: Arc<Options>, wanted: Wanted) -> Result<Self, Failure> {
+        let Wanted { config, identity } = wanted;
         let pidfile = open_pidfile(&options, &config)?;
         let node = Node::new(NodeLimits::default());
+        node.set_identity(identity);
         let listening = listen(&node, &config.listen).await;
         listening.map_err(|error| Failure::new(Failure::SYSTEM, error))?;
         let devices = Devices::new(&options.devices, &options.nbd_listen).await;
@@ -95,7 +106,13 @@ impl Daemon {
 
     /// Does what another configuration wants. What is the same in both goes on undisturbed; what
     /// fails is told, and the rest is done all the same.
-    pub(crate) async fn apply(&mut self, to: Config) -> Result<(), String> {
+    pub(crate) async fn apply(&mut self, wanted: Wanted) -> Result<(), String> {
+        let Wanted {
+            config: to,
+            identity,
+        } = wanted;
+        // For new connections; sessions go on with what they were begun with.
+        self.node.set_identity(identity);
         let mut errors = Vec::new();
         if let Err(error) = self.move_to(&to).await {
             warn!("{error}");

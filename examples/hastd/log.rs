@@ -39,6 +39,9 @@ fn resource_event(resource: &str, kind: &EventKind) {
             _ => warn!(resource, reason = %end, "session ended"),
         },
         EventKind::Refused { peer, reason } => warn!(resource, %peer, %reason, "peer refused"),
+        EventKind::Unproven { peer, reason } => {
+            warn!(resource, %peer, %reason, "connection not used");
+        }
         EventKind::Provider(error) => error!(resource, %error, "the provider cannot be used"),
         EventKind::Recovered => {
             warn!(

@@ -253,9 +253,6 @@ fn add(
 /// Makes settings of a configuration, if this program can do all that it asks for.
 pub(crate) fn settings(config: &ResourceConfig, reconnect: Duration) -> Result<Settings, Refused> {
     // To do without would be worse than not to begin.
-    if config.tls.is_on() {
-        return Err(Refused::new("`tls`: this hastd has none"));
-    }
     if !config.arbiters.is_empty() {
         return Err(Refused::new("`arbiter`: this hastd asks none"));
     }

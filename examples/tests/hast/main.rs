@@ -38,6 +38,7 @@ mod modes;
 mod nbd;
 mod refusals;
 mod relay;
+mod tls;
 mod writer;
 
 use std::env;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
     trials.extend(refusals::trials());
     trials.extend(failures::trials());
     trials.extend(control::trials());
+    trials.extend(tls::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
