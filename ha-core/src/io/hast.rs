@@ -31,6 +31,14 @@
 //! the end of its list, where real implementations read nothing and write zeros; see
 //! [`provider`].
 //!
+//! # Who is at the other end
+//!
+//! HAST does not know: a peer is whoever connects from the address of
+//! [`Settings::remote`]. With the feature `tls`, two nodes of this crate can have both connections
+//! of a session in mutual TLS; see the module `tls`.
+//!
+//! Whoever is not let in is an [event](Event), and is counted in [`Node::stats`].
+//!
 //! # Figures
 //!
 //! With the feature `metrics`, a resource tells these to the recorder of the crate `metrics` that
@@ -50,7 +58,9 @@
 //! | `hast_copy_left_seconds` | gauge | how long the synchronisation will still take |
 //! | `hast_queue_depth` | gauge | requests that wait; by `queue` |
 //!
-//! All have the label `resource`. Those of a secondary are those of its session.
+//! All have the label `resource`. Those of a secondary are those of its session. One more counter is
+//! the node's, and is told as it happens: `hast_refusals_total`, connections that were not used, by
+//! `reason`.
 //!
 //! # Example
 //!
