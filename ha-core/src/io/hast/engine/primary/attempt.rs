@@ -77,9 +77,8 @@ impl Attempt {
                 Poll::Ready(Err(Broken::Invalid(error))) => Input::Invalid(which, error),
                 Poll::Ready(Err(broken @ (Broken::Closed | Broken::Failed(_)))) => {
                     *self.link(which) = None;
-                    if let Broken::Failed(error) = broken {
-                        common.tell(failed(self.peer, error));
-                    }
+                    #[cfg(feature = "tls")]
+                    tell_failed(broken, self.peer, common);
                     // A peer that refuses closes both, and says why on the first.
                     match which {
                         Which::Second if self.first.is_some() => continue,
@@ -285,15 +284,16 @@ fn unreachable(address: Option<SocketAddr>, error: io::Error) -> EventKind {
     EventKind::Unreachable { address, error }
 }
 
-/// What it means that a connection has failed. In TLS, a peer that does not believe this node says
+/// Tells why a connection has failed, if that was TLS: a peer that does not believe this node says
 /// so only after this side is through with its handshake.
-fn failed(peer: Option<SocketAddr>, error: io::Error) -> EventKind {
-    #[cfg(feature = "tls")]
-    if let (Some(peer), true) = (peer, tls::is_of_tls(&error)) {
-        let reason = tls::Refusal::handshake(error);
-        return EventKind::Unproven { peer, reason };
+#[cfg(feature = "tls")]
+fn tell_failed(broken: Broken, peer: Option<SocketAddr>, common: &Common) {
+    if let (Broken::Failed(error), Some(peer)) = (broken, peer) {
+        if tls::is_of_tls(&error) {
+            let reason = tls::Refusal::handshake(error);
+            common.tell(EventKind::Unproven { peer, reason });
+        }
     }
-    unreachable(peer, error)
 }
 
 fn fresh_id() -> Option<ResourceId> {
