@@ -7,9 +7,8 @@ use std::sync::Arc;
 use hast_proto::handshake::Refusing;
 use hast_proto::hooks::HookEvent;
 use hast_proto::{Errno, ResourceName, Role, Version, decision, primary, secondary};
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
 
+use super::super::events::EventStream;
 use super::provider::ProviderError;
 
 /// Something that has happened.
@@ -142,38 +141,5 @@ impl Event {
     }
 }
 
-/// The events of a node from the moment it was asked for, in order.
-///
-/// Nobody waits for a reader: one that falls behind by more than
-/// [`NodeLimits::events`](super::NodeLimits::events) loses the oldest, and [`lost`](Self::lost)
-/// counts them.
-#[derive(Debug)]
-pub struct Events {
-    receiver: broadcast::Receiver<Event>,
-    lost: u64,
-}
-
-impl Events {
-    pub(super) const fn new(receiver: broadcast::Receiver<Event>) -> Self {
-        Self { receiver, lost: 0 }
-    }
-
-    /// Waits for the next event; `None` when the node has ended.
-    ///
-    /// Nothing is lost if the future is dropped.
-    pub async fn next(&mut self) -> Option<Event> {
-        loop {
-            match self.receiver.recv().await {
-                Ok(event) => return Some(event),
-                Err(RecvError::Lagged(count)) => self.lost = self.lost.saturating_add(count),
-                Err(RecvError::Closed) => return None,
-            }
-        }
-    }
-
-    /// Returns how many events were lost because they were not read in time.
-    #[must_use]
-    pub const fn lost(&self) -> u64 {
-        self.lost
-    }
-}
+/// The events of a node, which keeps [`NodeLimits::events`](super::NodeLimits::events) for a reader.
+pub type Events = EventStream<Event>;
