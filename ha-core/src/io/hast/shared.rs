@@ -57,9 +57,9 @@ impl Shared {
 
     /// Tells an event, and counts it if it is a refusal.
     pub(super) fn tell(&self, event: Event) {
-        if let Some(_reason) = lock(&self.stats).count(&event.kind) {
-            #[cfg(feature = "metrics")]
-            metrics::counter!("hast_refusals_total", "reason" => _reason).increment(1);
+        let refusal = lock(&self.stats).count(&event.kind);
+        if let Some(reason) = refusal {
+            tell_figure(reason);
         }
         // Nobody may be listening.
         let _ = self.events.send(event);
@@ -84,6 +84,14 @@ impl Shared {
         *lock(&self.identity) = identity;
     }
 }
+
+#[cfg(feature = "metrics")]
+fn tell_figure(reason: &'static str) {
+    metrics::counter!("hast_refusals_total", "reason" => reason).increment(1);
+}
+
+#[cfg(not(feature = "metrics"))]
+const fn tell_figure(_reason: &'static str) {}
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     // No code that holds it can panic half-way through a change.
