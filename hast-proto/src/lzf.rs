@@ -75,7 +75,7 @@ const MAX_MATCH: usize = 264;
 /// The farthest a copy reaches back.
 const MAX_DISTANCE: usize = 8192;
 /// How many octets without a copy one octet that was saved makes up for.
-const GAIN: usize = 4;
+const GAIN: usize = 2;
 /// Short copies are made of so many octets at once where there is room.
 const STRIDE: usize = 8;
 
