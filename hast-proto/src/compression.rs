@@ -126,7 +126,9 @@ fn deflate_lzf(size: u32, data: &[u8], workspace: &mut Workspace) -> Option<Defl
     if stream.len() < room {
         stream.resize(room, 0);
     }
-    let (prefix, output) = stream.get_mut(..room)?.split_first_chunk_mut::<SIZE_LEN>()?;
+    let (prefix, output) = stream
+        .get_mut(..room)?
+        .split_first_chunk_mut::<SIZE_LEN>()?;
     *prefix = size.to_le_bytes();
     let len = compressor.compress(data, output)?;
     let octets = stream.get(..SIZE_LEN.checked_add(len)?)?;
