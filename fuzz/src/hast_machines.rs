@@ -379,6 +379,7 @@ pub fn hast_primary(data: &[u8]) {
         request_size: RequestSize::MIN,
         max_requests: 8,
         copy_window: 2,
+        max_unsettled: 4,
         ..primary::Config::default()
     };
     let metadata = metadata();

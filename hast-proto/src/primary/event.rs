@@ -53,6 +53,13 @@ pub struct Config {
     pub copy_retry: Duration,
     /// How long a mark that is not needed any more may stay on disk.
     pub map_delay: Duration,
+    /// After how long the machine flushes by itself when more extents than "keepdirty" are marked
+    /// only because what was written there may still be in a write cache.
+    pub settle_delay: Duration,
+    /// With how many of them it does not wait so long. The more there may be, the more is copied
+    /// when the peer was lost, or after a crash; and the fewer flushes does it take to write here
+    /// and there.
+    pub max_unsettled: u32,
     /// Whether there is a peer at all: looked at when it starts.
     pub partner: Partner,
 }
@@ -74,6 +81,9 @@ impl Default for Config {
             copy_rate: None,
             copy_retry: Duration::from_secs(10),
             map_delay: Duration::from_secs(1),
+            settle_delay: Duration::from_secs(5),
+            // 2 GiB of extents of the usual size.
+            max_unsettled: 1024,
             partner: Partner::Configured,
         }
     }

@@ -197,6 +197,8 @@ impl World {
                 .then(|| core::num::NonZeroU64::new(4 << 20).unwrap()),
             copy_retry: Duration::from_millis(500),
             map_delay: Duration::from_millis(50),
+            settle_delay: Duration::from_millis(300),
+            max_unsettled: 4,
             ..Config::default()
         };
         let nodes = [Node::new(), Node::new()];
