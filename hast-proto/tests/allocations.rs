@@ -300,6 +300,7 @@ fn an_opening_takes_no_more_memory_than_its_name() {
             virgin: true,
             resource_id: ResourceId::new(u64::MAX),
             counters: Counters::default(),
+            reunion: None,
         }),
     ] {
         let message = opening.encode(Version::V2, &mut Encoder::new());
@@ -323,6 +324,7 @@ fn a_consent_takes_no_memory() {
     let welcome = FirstAnswer::Welcome(Welcome {
         version: Some(Version::V2),
         token: Token::new([7; 16]),
+        reunion: false,
     });
     let frame = filled(Phase::Answer, &welcome.encode(encoder));
     assert_eq!(peak(|| FirstAnswer::decode(&frame)), 0);
@@ -351,6 +353,7 @@ fn a_refusal_takes_no_more_memory_than_its_frame() {
     let second = |text: &str| SecondAnswer::Refused {
         standing: Some(standing()),
         refused: refused(text, false),
+        map: None,
     };
     for start in ["", "Remote node was unable to send response: "] {
         let text = longest_text(first("").encode(encoder).list.len());

@@ -75,6 +75,8 @@ impl Node<'_> {
                     self.rules.push(established.rule);
                     self.established = Some(established);
                 }
+                // The original tells no map.
+                accepting::Output::SplitBrain { peer, .. } => assert_eq!(peer, None),
                 accepting::Output::Close(_) | accepting::Output::Refused(..) => {}
             }
         }
