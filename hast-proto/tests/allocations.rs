@@ -17,8 +17,8 @@ use hast_proto::control::{
     Worker,
 };
 use hast_proto::frame::{
-    Decoder, Encoder, Frame, HEADER_LEN, MAX_CONTROL_LIST, MAX_LIST, MAX_MAP, MAX_PAYLOAD, Phase,
-    Segments,
+    Decoder, Encoder, Frame, HEADER_LEN, MAX_CONTROL_LIST, MAX_LIST, MAX_MAP, MAX_OPENING,
+    MAX_PAYLOAD, Phase, Segments,
 };
 use hast_proto::lzf::decompress;
 use hast_proto::message::{
@@ -171,7 +171,7 @@ fn boast(size: u32) -> Vec<u8> {
 #[test]
 fn no_length_from_the_wire_takes_more_memory_than_its_limit() {
     for (phase, list, payload) in [
-        (Phase::Opening, MAX_LIST, 0),
+        (Phase::Opening, MAX_LIST, MAX_OPENING),
         (Phase::Answer, MAX_LIST, MAX_MAP),
         (Phase::Request, MAX_LIST, MAX_PAYLOAD),
         (Phase::Reply, MAX_LIST, MAX_PAYLOAD),
@@ -497,6 +497,7 @@ fn control_messages_take_sixteen_times_their_list_at_most() {
         compression: Compression::Hole,
         role: Role::Secondary,
         worker,
+        split_brain: None,
     };
     let worker = Worker {
         pid: i32::MAX,

@@ -421,6 +421,7 @@ fn known(local: u64, remote: u64) -> Metadata {
     let mut metadata = small_metadata();
     metadata.resource_id = Some(identity().resource_id);
     metadata.counters = Counters { local, remote };
+    metadata.previous_role = Role::Secondary;
     metadata
 }
 

@@ -9,8 +9,8 @@
 
 use bytes::{Bytes, BytesMut};
 use hast_proto::control::{
-    Connection, ControlFault, ControlRequest, Queues, ResourceStatus, Resources, RoleAnswer,
-    Statistics, StatusAnswer, Worker,
+    Connection, ControlFault, ControlRequest, Differing, Queues, ResourceStatus, Resources,
+    RoleAnswer, SplitBrain, Statistics, StatusAnswer, Worker,
 };
 use hast_proto::decision::Changes;
 use hast_proto::frame::{Decoder, Encoder, Frame, Phase, Segments};
@@ -258,6 +258,10 @@ fn any_fault() -> impl Strategy<Value = ControlFault> {
     any::<i16>().prop_filter_map("0 is none", ControlFault::from_code)
 }
 
+fn any_differing() -> impl Strategy<Value = Differing> {
+    any::<(u32, u64)>().prop_map(|(extents, octets)| Differing { extents, octets })
+}
+
 fn any_worker() -> impl Strategy<Value = Worker> {
     (
         any::<(u64, u32, u32)>(),
@@ -304,9 +308,10 @@ fn any_status() -> impl Strategy<Value = ResourceStatus> {
         option::of(text),
         0..3_u8,
         option::of(any_worker()),
+        option::of((any_differing(), option::of(any_differing()))),
     )
         .prop_map(
-            |(provider, local, remote, source, choice, worker)| ResourceStatus {
+            |(provider, local, remote, source, choice, worker, split)| ResourceStatus {
                 provider: provider.into(),
                 local: local.into(),
                 remote: remote.into(),
@@ -321,6 +326,7 @@ fn any_status() -> impl Strategy<Value = ResourceStatus> {
                     [usize::from(choice)],
                 role: [Role::Init, Role::Primary, Role::Secondary][usize::from(choice)],
                 worker,
+                split_brain: split.map(|(local, remote)| SplitBrain { local, remote }),
             },
         )
 }

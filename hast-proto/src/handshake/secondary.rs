@@ -244,6 +244,11 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> SecondaryHandshake<T> {
         }
     }
 
+    /// Changes whether this node gives way, from the next handshake on.
+    pub const fn set_give_way(&mut self, give_way: GiveWay) {
+        self.config.give_way = give_way;
+    }
+
     /// Takes note of something that happened at `now`.
     pub fn handle(&mut self, now: T, input: Input) {
         let now = self.now.map_or(now, |last| last.max(now));

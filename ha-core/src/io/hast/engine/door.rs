@@ -17,6 +17,7 @@ use super::super::super::clock;
 use super::super::event::EventKind;
 use super::super::link::Link;
 use super::super::settings::Settings;
+use super::super::split::Split;
 use super::{Common, Incoming, Stage};
 
 /// The door, which is there in every role: somebody has to tell peers why they are refused.
@@ -37,6 +38,7 @@ impl Door {
         Self {
             machine: SecondaryHandshake::new(Config {
                 timeout: settings.primary.timeout,
+                give_way: settings.primary.give_way,
                 ..Config::default()
             }),
             visitors: BTreeMap::new(),
@@ -47,6 +49,7 @@ impl Door {
 
     pub(super) fn configure(&mut self, settings: &Settings) {
         self.sealer = Sealer::new(settings.compression, settings.checksum);
+        self.machine.set_give_way(settings.primary.give_way);
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -175,7 +178,19 @@ impl Door {
                     .take(established.first)
                     .zip(self.take(established.second));
                 if let (Stage::Secondary(side), Some(links)) = (stage, links) {
+                    common.split = None;
                     side.establish(now, &established, links, common);
+                }
+            }
+            Output::SplitBrain {
+                connection,
+                map,
+                peer,
+            } => {
+                if let Stage::Secondary(side) = stage {
+                    let address = self.visitors.get(&connection).map(|visitor| visitor.peer);
+                    let split = Split::new(side.layout(), &map, peer);
+                    common.tell_split_brain(address, split);
                 }
             }
             Output::Refused(connection, reason) => {

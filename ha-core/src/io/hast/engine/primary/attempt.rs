@@ -18,6 +18,7 @@ use super::super::super::super::clock::{self, within};
 use super::super::super::address::NetAddress;
 use super::super::super::event::EventKind;
 use super::super::super::link::{Broken, Link};
+use super::super::super::split::Split;
 use super::super::super::tcp;
 use super::super::{Common, Done};
 use super::PrimarySide;
@@ -206,6 +207,11 @@ impl PrimarySide {
                         let identify = primary::Input::Identify(id, fresh);
                         self.machine.handle(now, identify);
                     }
+                }
+                Output::SplitBrain(map) => {
+                    let own = self.machine.map();
+                    let split = Split::new(*own.layout(), own.image(), map);
+                    common.tell_split_brain(attempt.peer, split);
                 }
                 Output::Established(agreed) => {
                     if let Some(attempt) = self.attempt.take() {
