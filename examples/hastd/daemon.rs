@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ha_core::io::hast::tls::Identity;
 use ha_core::io::hast::{EventKind, Events, NetAddress, Node, NodeLimits};
 use hast_proto::conf::{Config, DEFAULT_PORT, Listen, ResourceConfig};
-use hast_proto::control::{ControlAnswer, ControlFault, ControlRequest, Resources};
+use hast_proto::control::{
+    ControlAnswer, ControlFault, ControlRequest, DiscardOrder, DiscardOutcome, Resources,
+};
 use hast_proto::frame::{Encoder, Segments};
 use hast_proto::{ResourceName, Role};
 use tokio::task::{JoinHandle, JoinSet};
@@ -181,7 +183,7 @@ impl Daemon {
             self.devices.clone(),
             config,
             hook,
-            self.options.reconnect,
+            self.options.peering(),
         );
         let running = running.map_err(|refused| refused.text)?;
         self.resources.lock().push(Arc::new(running));
@@ -320,7 +322,25 @@ async fn answer(resources: Arc<ResourceSet>, request: ControlRequest) -> Segment
             let ask = |resource: Arc<Running>| async move { resource.status().await };
             each(&resources, which, ask).await.encode(&mut encoder)
         }
+        ControlRequest::Discard(order) => {
+            let which = Resources::Named(vec![order.resource.clone()]);
+            let discard = move |resource: Arc<Running>| discard(resource, order.clone());
+            each(&resources, which, discard).await.encode(&mut encoder)
+        }
     }
+}
+
+async fn discard(
+    resource: Arc<Running>,
+    order: DiscardOrder,
+) -> Result<DiscardOutcome, ControlFault> {
+    let name = resource.name();
+    info!(resource = %name, file = %order.file, "hastctl orders a discard");
+    let outcome = resource.discard(&order).await;
+    if let DiscardOutcome::Refused(reason) = &outcome {
+        warn!(resource = %name, %reason, "not discarded");
+    }
+    Ok(outcome)
 }
 
 async fn order(resource: Arc<Running>, role: Role) -> Result<Role, ControlFault> {

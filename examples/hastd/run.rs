@@ -80,7 +80,7 @@ pub(crate) fn start(options: Options) -> Result<(), Failure> {
 fn load(options: &Options) -> Result<Wanted, Failure> {
     let config = node::load(&options.config, options.node.as_deref())?;
     for resource in &config.resources {
-        resource::settings(resource, options.reconnect).map_err(|refused| {
+        resource::settings(resource, options.peering()).map_err(|refused| {
             let text = format!("resource {}: {}", resource.name, refused.text);
             Failure::new(Failure::CONFIGURATION, text)
         })?;

@@ -300,6 +300,7 @@ impl Node {
         let welcome = FirstAnswer::Welcome(Welcome {
             version: Some(peer.version),
             token: Token::new([7; 16]),
+            reunion: true,
         });
         let octets = vec![peer.map; 512].into();
         let accepted = SecondAnswer::Accepted(Accepted {

@@ -142,6 +142,11 @@ impl Cluster {
 
     /// Starts a daemon, and waits until it takes orders.
     pub(crate) fn start(&mut self, node: Node) {
+        self.start_with(node, &[]);
+    }
+
+    /// The same with more options.
+    pub(crate) fn start_with(&mut self, node: Node, options: &[&str]) {
         let log = File::options()
             .create(true)
             .append(true)
@@ -150,6 +155,7 @@ impl Cluster {
         let child = self
             .daemon(node)
             .args(["-F", "--reconnect", "0.1"])
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -304,7 +310,8 @@ fn wait(mut done: impl FnMut() -> bool) -> bool {
     false
 }
 
-fn data(path: &Path) -> io::Result<Vec<u8>> {
+/// The data area of a provider.
+pub(crate) fn data(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(DATA))?;
     let mut data = Vec::new();

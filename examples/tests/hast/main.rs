@@ -31,6 +31,14 @@ mod hastctl;
 #[path = "../../hastd.rs"]
 mod hastd;
 
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "neither `main` nor the unit tests of an example are run here"
+)]
+#[path = "../../hast_extents.rs"]
+mod hast_extents;
+
 mod cluster;
 mod control;
 mod failures;
@@ -38,6 +46,7 @@ mod modes;
 mod nbd;
 mod refusals;
 mod relay;
+mod split;
 mod tls;
 mod writer;
 
@@ -54,6 +63,7 @@ fn main() -> ExitCode {
     }
     let mut trials = modes::trials();
     trials.extend(refusals::trials());
+    trials.extend(split::trials());
     trials.extend(failures::trials());
     trials.extend(control::trials());
     trials.extend(tls::trials());

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::conf::RequestSize;
 use crate::consistency::Consistency;
-use crate::decision::AnswerError;
+use crate::decision::{AnswerError, GiveWay};
 use crate::disk::{DiskOperation, OperationId};
 use crate::frame::{Frame, FrameError};
 use crate::handshake::{Failure, Identity, Session};
@@ -62,6 +62,9 @@ pub struct Config {
     pub max_unsettled: u32,
     /// Whether there is a peer at all: looked at when it starts.
     pub partner: Partner,
+    /// Whether this node gives way to a secondary of this crate if both have counted, and this
+    /// one provably has no changes.
+    pub give_way: GiveWay,
 }
 
 impl Default for Config {
@@ -85,6 +88,7 @@ impl Default for Config {
             // 2 GiB of extents of the usual size.
             max_unsettled: 1024,
             partner: Partner::Configured,
+            give_way: GiveWay::default(),
         }
     }
 }
@@ -225,6 +229,9 @@ pub enum Event {
     /// An attempt was given up: this node wrote alone while it was made, or the answer
     /// contradicts itself. The next is made at once, or after the usual time.
     GivenUp(Option<AnswerError>),
+    /// Both have counted, and this node, which has no changes, has taken its count back: it
+    /// becomes the target of the synchronisation.
+    GaveWay,
     /// So many extents are to be copied ("syncstart").
     CopyStarted {
         /// Extents.

@@ -12,6 +12,7 @@
 //! pass.
 
 mod access;
+mod discard;
 mod disk;
 mod door;
 mod message;
@@ -23,6 +24,7 @@ mod role;
 mod secondary;
 mod status;
 
+use core::net::SocketAddr;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
@@ -37,6 +39,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, Sleep};
 
 pub(super) use self::access::Access;
+use self::discard::Discarding;
 use self::door::Door;
 use self::message::Done;
 pub(super) use self::message::{Call, Incoming, Message};
@@ -51,6 +54,7 @@ use super::link::Link;
 use super::resource::{AttachError, Command, DeviceError, Resource};
 use super::settings::Settings;
 use super::shared::Shared;
+use super::split::Split;
 
 /// How many passes one turn of the task takes before it lets others have theirs.
 const PASSES: usize = 64;
@@ -77,6 +81,7 @@ pub(super) fn spawn(
             settings,
             shared,
             tasks: JoinSet::new(),
+            split: None,
             #[cfg(feature = "metrics")]
             meter: meter::Meter::new(&name),
         },
@@ -86,6 +91,7 @@ pub(super) fn spawn(
         role: Role::Init,
         stage: Stage::Init,
         change: None,
+        discarding: None,
         terms: 0,
         alarm: Box::pin(clock::alarm()),
         armed: None,
@@ -100,6 +106,8 @@ struct Common {
     settings: Settings,
     shared: Shared,
     tasks: JoinSet<Done>,
+    /// A split brain that waits for an operator.
+    split: Option<Split>,
     #[cfg(feature = "metrics")]
     meter: meter::Meter,
 }
@@ -111,6 +119,16 @@ impl Common {
 
     fn tell_with(&self, kind: EventKind, hook: Option<HookEvent>) {
         self.shared.tell(Event::of(&self.name, kind, hook));
+    }
+
+    /// Both nodes have written alone.
+    fn tell_split_brain(&mut self, peer: Option<SocketAddr>, split: Split) {
+        let found = split.told;
+        let known = self.split.replace(split);
+        // Not again at each attempt of the primary.
+        if known.is_none_or(|known| known.told != found) {
+            self.tell(EventKind::SplitBrain { peer, found });
+        }
     }
 
     /// Closes a connection after what it has to send, if that takes no time to speak of.
@@ -142,6 +160,7 @@ struct Engine {
     role: Role,
     stage: Stage,
     change: Option<Change>,
+    discarding: Option<Discarding>,
     /// How often this node has become primary.
     terms: u64,
     alarm: Pin<Box<Sleep>>,
@@ -163,6 +182,7 @@ impl Future for Engine {
             };
             busy |= engine.take_done(cx, now);
             busy |= engine.pass(cx, now);
+            engine.advance_discard(now);
             engine.advance_change(now);
             // Once more, as what was begun in this pass was not waited for yet.
             busy |= engine.take_done(cx, now);
@@ -211,6 +231,7 @@ impl Engine {
                 let _ = reply.send(());
             }
             Command::Attach(reply) => self.attach(reply),
+            Command::Discard(order, reply) => self.discard(now, *order, reply),
             Command::Status(reply) => {
                 let _ = reply.send(Box::new(self.status(now)));
             }
@@ -301,6 +322,7 @@ impl Engine {
                 let _ = reply.send(Err(AttachError::NotFailed));
             }
             (Done::Opened(result), _) => self.on_opened(now, result),
+            (Done::Discarded(outcome), _) => self.end_discard(outcome),
             (Done::Resolved(addresses), _) => {
                 // A resolver that fails for a moment locks nobody out.
                 if !addresses.is_empty() {
@@ -358,12 +380,13 @@ impl Engine {
             Stage::Secondary(side) => side.deadline(),
         };
         let change = self.change.as_ref().and_then(Change::deadline);
+        let discarding = self.discarding.as_ref().and_then(Discarding::deadline);
         #[cfg(feature = "metrics")]
         let own = [own, self.common.meter.deadline()]
             .into_iter()
             .flatten()
             .min();
-        let deadlines = [own, change, self.door.deadline()];
+        let deadlines = [own, change, discarding, self.door.deadline()];
         let Some(deadline) = deadlines.into_iter().flatten().min() else {
             return Poll::Pending;
         };

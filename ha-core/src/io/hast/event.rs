@@ -4,6 +4,8 @@ use core::net::{IpAddr, SocketAddr};
 use std::io;
 use std::sync::Arc;
 
+use hast_proto::control::SplitBrain;
+use hast_proto::discard::Discarded;
 use hast_proto::handshake::Refusing;
 use hast_proto::hooks::HookEvent;
 use hast_proto::{Errno, ResourceName, Role, Version, decision, primary, secondary};
@@ -91,6 +93,16 @@ pub enum EventKind {
     TooManyConnections(IpAddr),
     /// No connection could be accepted.
     NotAccepted(Arc<io::Error>),
+    /// Both nodes have written alone, and neither gives way. It is told when it is found, and when
+    /// the figures change.
+    SplitBrain {
+        /// The peer.
+        peer: Option<SocketAddr>,
+        /// What each of them has.
+        found: SplitBrain,
+    },
+    /// What this node had changed alone was saved, and is discarded.
+    Discarded(Discarded),
     /// The provider could not be opened.
     Provider(Arc<ProviderError>),
     /// The metadata block was torn, and the half of it that is whole was taken; see

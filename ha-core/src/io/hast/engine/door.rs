@@ -21,6 +21,7 @@ use super::super::channel::Proof;
 use super::super::event::EventKind;
 use super::super::link::Link;
 use super::super::settings::Settings;
+use super::super::split::Split;
 use super::{Common, Incoming, Stage};
 
 /// The door, which is there in every role: somebody has to tell peers why they are refused.
@@ -41,6 +42,7 @@ impl Door {
         Self {
             machine: SecondaryHandshake::new(Config {
                 timeout: settings.primary.timeout,
+                give_way: settings.primary.give_way,
                 ..Config::default()
             }),
             visitors: BTreeMap::new(),
@@ -57,6 +59,7 @@ impl Door {
                 self.machine.handle(now, Input::Closed(connection));
             }
         }
+        self.machine.set_give_way(settings.primary.give_way);
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -200,7 +203,19 @@ impl Door {
                     .take(established.first)
                     .zip(self.take(established.second));
                 if let (Stage::Secondary(side), Some(links)) = (stage, links) {
+                    common.split = None;
                     side.establish(now, &established, links, common);
+                }
+            }
+            Output::SplitBrain {
+                connection,
+                map,
+                peer,
+            } => {
+                if let Stage::Secondary(side) = stage {
+                    let address = self.visitors.get(&connection).map(|visitor| visitor.peer);
+                    let split = Split::new(side.layout(), &map, peer);
+                    common.tell_split_brain(address, split);
                 }
             }
             Output::Refused(connection, reason) => {

@@ -6,6 +6,7 @@ use std::vec::Vec;
 
 use bytes::Bytes;
 use hast_proto::Errno;
+use hast_proto::discard::Discarded;
 use hast_proto::handshake::Access;
 use hast_proto::handshake::connecting::Which;
 use hast_proto::message::Opening;
@@ -17,6 +18,7 @@ use super::super::event::EventKind;
 use super::super::link::Link;
 use super::super::provider::{Opened, ProviderError};
 use super::super::resource::{AttachError, Command};
+use super::super::split::DiscardError;
 use super::disk::Ticket;
 
 /// What others tell the task.
@@ -56,6 +58,7 @@ pub(super) enum Done {
     Reloaded(Result<Provider, ProviderError>),
     Dialled(SessionId, Which, Result<(Link, SocketAddr), Box<EventKind>>),
     Resolved(Vec<IpAddr>),
+    Discarded(Result<Discarded, DiscardError>),
     Closed,
 }
 

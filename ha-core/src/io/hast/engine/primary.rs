@@ -301,7 +301,10 @@ impl PrimarySide {
         }
     }
 
-    fn tell(&mut self, now: Instant, event: Event, common: &Common) {
+    fn tell(&mut self, now: Instant, event: Event, common: &mut Common) {
+        if let Event::Connected(_) = event {
+            common.split = None;
+        }
         let hook = match &event {
             Event::Connected(_) => Some(HookEvent::Connect),
             Event::Disconnected(_) => Some(HookEvent::Disconnect),

@@ -20,6 +20,7 @@ use super::super::super::address::NetAddress;
 use super::super::super::channel::Wrapping;
 use super::super::super::event::EventKind;
 use super::super::super::link::{Broken, Link};
+use super::super::super::split::Split;
 use super::super::super::tcp;
 #[cfg(feature = "tls")]
 use super::super::super::tls;
@@ -205,6 +206,11 @@ impl PrimarySide {
                         let identify = primary::Input::Identify(id, fresh);
                         self.machine.handle(now, identify);
                     }
+                }
+                Output::SplitBrain(map) => {
+                    let own = self.machine.map();
+                    let split = Split::new(*own.layout(), own.image(), map);
+                    common.tell_split_brain(attempt.peer, split);
                 }
                 Output::Established(agreed) => {
                     if let Some(attempt) = self.attempt.take() {
