@@ -33,11 +33,23 @@ mod hastd;
 
 mod cluster;
 mod control;
+#[cfg(target_os = "linux")]
+mod disks;
+#[cfg(target_os = "linux")]
+mod ext4;
 mod failures;
+#[cfg(target_os = "linux")]
+mod fuse;
+mod load;
 mod modes;
 mod nbd;
+#[cfg(target_os = "linux")]
+mod network;
 mod refusals;
 mod relay;
+mod roles;
+#[cfg(target_os = "linux")]
+mod space;
 mod writer;
 
 use std::env;
@@ -55,6 +67,13 @@ fn main() -> ExitCode {
     trials.extend(refusals::trials());
     trials.extend(failures::trials());
     trials.extend(control::trials());
+    trials.extend(roles::trials());
+    #[cfg(target_os = "linux")]
+    {
+        trials.extend(disks::trials());
+        trials.extend(ext4::trials());
+        trials.extend(network::trials());
+    }
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
