@@ -143,6 +143,11 @@ impl Cluster {
         text + "}\n"
     }
 
+    /// Where a node listens for its peer.
+    pub(crate) const fn address(&self, node: Node) -> SocketAddr {
+        self.listen[node as usize]
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -10,7 +10,7 @@ use std::thread;
 use libtest_mimic::Trial;
 
 use super::cluster::Cluster;
-use super::cluster::Node::{self, Ada, Bob};
+use super::cluster::Node::{self, Ada};
 use super::fuse::Disk;
 use super::space::{alone, run, text};
 use super::trial;

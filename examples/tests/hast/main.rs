@@ -41,6 +41,8 @@ mod failures;
 #[cfg(target_os = "linux")]
 mod fuse;
 mod load;
+#[cfg(target_os = "linux")]
+mod memory;
 mod modes;
 mod nbd;
 #[cfg(target_os = "linux")]
@@ -49,7 +51,11 @@ mod refusals;
 mod relay;
 mod roles;
 #[cfg(target_os = "linux")]
+mod slow;
+#[cfg(target_os = "linux")]
 mod space;
+#[cfg(target_os = "linux")]
+mod tools;
 mod writer;
 
 use std::env;
@@ -72,7 +78,10 @@ fn main() -> ExitCode {
     {
         trials.extend(disks::trials());
         trials.extend(ext4::trials());
+        trials.extend(memory::trials());
         trials.extend(network::trials());
+        trials.extend(slow::trials());
+        trials.extend(tools::trials());
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -171,7 +171,7 @@ fn vanishes(mode: &str) {
         eprintln!("{mode}: {outage:?}");
         outages.push(outage);
         network.mend();
-        cluster.wait_until_synchronised(Ada);
+        wait_until("connected again", || cluster.is_connected(Ada));
         load.stop().expect("no write fails");
         cluster.wait_until_synchronised(Ada);
     }

@@ -14,7 +14,7 @@ use super::trial;
 
 const SIZE: u64 = 64 << 20;
 /// How long a change may take, from the start of hastctl to its end.
-const LIMIT: Duration = Duration::from_secs(2);
+pub(crate) const LIMIT: Duration = Duration::from_secs(2);
 /// Four clients, 128 writes of 64 KiB.
 pub(crate) const BUSY: Work = Work {
     clients: 4,
