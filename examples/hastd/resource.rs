@@ -14,10 +14,13 @@ use hast_proto::hooks::HookEvent;
 use hast_proto::{ResourceName, Role};
 use tracing::{info, warn};
 
-use super::devices::Devices;
+use super::devices::{self, Devices};
 use super::hook::Hook;
 use super::program;
 use super::reload::Change;
+
+/// How long a change of the role may take, of which the clients of its device may have some.
+const ROLE_CHANGE: Duration = Duration::from_millis(1900);
 
 /// A resource at work.
 #[derive(Debug)]
@@ -261,5 +264,6 @@ pub(crate) fn settings(config: &ResourceConfig, reconnect: Duration) -> Result<S
     }
     let mut settings = Settings::try_from(config).map_err(Refused::new)?;
     settings.primary.reconnect = reconnect;
+    settings.role_change = ROLE_CHANGE - devices::GRACE;
     Ok(settings)
 }

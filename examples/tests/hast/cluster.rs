@@ -368,7 +368,7 @@ fn data(path: &Path) -> io::Result<Vec<u8>> {
 
 /// An address that is free now, and stays so: its port is below those that systems give to
 /// clients, and no other test of this run gets it.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = u16::try_from(std::process::id() % 1_000).unwrap_or_default() * 10;
     let free = (0..10_000).find_map(|_| {

@@ -20,7 +20,7 @@ const SIZE: u64 = 96 << 20;
 /// How many write at the same time, each to a folder of its own, and to how many files.
 const WRITERS: usize = 3;
 const FILES: usize = 20;
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 4;
 
 pub(crate) fn trials() -> Vec<Trial> {
     ["fullsync", "memsync"]

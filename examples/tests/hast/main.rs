@@ -1,7 +1,9 @@
 //! Two real hastds on loopback, hastctl between them and NBD clients on top.
 //!
 //!     cargo test -p examples --test hast
-//!     HAST_CYCLES=200 cargo test --release -p examples --test hast -- --ignored
+//!     HAST_CYCLES=200 cargo test --release -p examples --test hast -- --ignored many_kills
+//!     cargo test -p examples --test hast -- --ignored [tools]
+//!     cargo test -p examples --test hast -- --ignored [root] --test-threads=1
 //!
 //! This program is all of them: it starts itself again as `hastd` and `hastctl`, whose sources it
 //! includes, so that what is tested is never older than the test.
@@ -47,6 +49,7 @@ mod modes;
 mod nbd;
 #[cfg(target_os = "linux")]
 mod network;
+mod readme;
 mod refusals;
 mod relay;
 mod roles;
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
     trials.extend(refusals::trials());
     trials.extend(failures::trials());
     trials.extend(control::trials());
+    trials.extend(readme::trials());
     trials.extend(roles::trials());
     #[cfg(target_os = "linux")]
     {
