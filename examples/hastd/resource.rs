@@ -15,7 +15,7 @@ use hast_proto::hooks::HookEvent;
 use hast_proto::{ResourceName, Role};
 use tracing::{info, warn};
 
-use super::devices::Devices;
+use super::devices::{self, Devices};
 use super::hook::Hook;
 use super::program;
 use super::reload::Change;
@@ -28,6 +28,9 @@ pub(crate) struct Peering {
     /// Whether to give way to it.
     pub(crate) give_way: GiveWay,
 }
+
+/// How long a change of the role may take, of which the clients of its device may have some.
+const ROLE_CHANGE: Duration = Duration::from_millis(1900);
 
 /// A resource at work.
 #[derive(Debug)]
@@ -289,5 +292,6 @@ pub(crate) fn settings(config: &ResourceConfig, peering: Peering) -> Result<Sett
     let mut settings = Settings::try_from(config).map_err(Refused::new)?;
     settings.primary.reconnect = peering.reconnect;
     settings.primary.give_way = peering.give_way;
+    settings.role_change = ROLE_CHANGE - devices::GRACE;
     Ok(settings)
 }

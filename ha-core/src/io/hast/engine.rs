@@ -62,6 +62,9 @@ const PASSES: usize = 64;
 const RESOLVED: Duration = Duration::from_secs(10);
 /// How long a connection may take to send what is left before it is closed.
 const CLOSING: Duration = Duration::from_secs(2);
+/// How many octets may be left then. Some thousand answers are less; data that a peer has asked
+/// for and does not take are more, and every session it leaves would hold them.
+const LEFT: usize = 256 * 1024;
 
 /// Starts the task of a resource.
 pub(super) fn spawn(
@@ -131,8 +134,12 @@ impl Common {
         }
     }
 
-    /// Closes a connection after what it has to send, if that takes no time to speak of.
+    /// Closes a connection after what it has to send, if that is little, and takes no time to
+    /// speak of.
     fn close(&mut self, link: Link) {
+        if link.queued() > LEFT {
+            return;
+        }
         self.tasks.spawn(async move {
             within(CLOSING, link.close()).await;
             Done::Closed
