@@ -21,6 +21,8 @@ use super::config::{HostName, Rules};
 use super::log::Names;
 use super::socket;
 
+/// User and group may connect.
+const MODE: u32 = 0o660;
 /// How many clients are served at a time; others wait.
 const CLIENTS: usize = 16;
 /// How long a client may take for all.
@@ -41,7 +43,7 @@ impl Control {
     /// Opens the socket. A file that is there is replaced only if it is a socket on which
     /// nobody answers.
     pub(crate) async fn open(path: &Path, handle: Handle, names: Arc<Names>) -> io::Result<Self> {
-        let listener = socket::bind(path).await?;
+        let listener = socket::bind(path, MODE).await?;
         Ok(Self {
             path: path.to_owned(),
             task: tokio::spawn(serve(listener, handle, names)),

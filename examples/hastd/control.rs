@@ -20,6 +20,8 @@ use tracing::{debug, warn};
 
 use super::socket;
 
+/// User and group may connect.
+const MODE: u32 = 0o660;
 /// How many clients are served at a time; others wait.
 const CLIENTS: usize = 32;
 /// How long a client may take to ask, and to take the answer.
@@ -47,7 +49,7 @@ impl Control {
         Answering: Future<Output = Segments> + Send + 'static,
     {
         let path = path(address)?;
-        let listener = socket::bind(&path).await?;
+        let listener = socket::bind(&path, MODE).await?;
         let task = tokio::spawn(serve(listener, Arc::new(answer)));
         Ok(Self { path, task })
     }
