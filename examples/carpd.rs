@@ -68,8 +68,8 @@ mod systemd;
 #[path = "carp/reach.rs"]
 mod reach;
 #[cfg(target_os = "linux")]
-#[path = "carp/values.rs"]
-mod values;
+#[path = "carp/vhost.rs"]
+mod vhost;
 
 #[cfg(target_os = "linux")]
 #[path = "daemon/background.rs"]

@@ -12,7 +12,7 @@ use ha_core::carp_proto::vrrp::{AdverInterval, Checksum, Priority, Vrrp};
 use ha_core::carp_proto::{AdvBase, AdvSkew, Dialect, Interval, Settings, Vhid};
 
 use super::reach::Interface;
-use super::values::{Passphrase, Shared};
+use super::vhost::{Passphrase, Shared};
 
 /// The longest time a script may be given.
 pub(crate) const MAX_SCRIPT_TIMEOUT: Duration = Duration::from_secs(300);

@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use super::config::HostName;
 use super::log::Names;
 use super::socket;
-use super::values::Rules;
+use super::vhost::Rules;
 
 /// How many clients are served at a time; others wait.
 const CLIENTS: usize = 16;

@@ -15,7 +15,7 @@ use super::config::{Config, Host, HostName, Live, Pace, Protocol, Scripts};
 use super::fault::Fault;
 use super::reach::{RawInterface, yes};
 use super::read;
-use super::values::{Passphrase, Rules, secret};
+use super::vhost::{Passphrase, Rules, secret};
 
 /// Reads and checks a file.
 pub(crate) fn load(path: &Path) -> Result<Config, String> {

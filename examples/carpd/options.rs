@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::config::{Config, Host, HostName, Live, Pace, Protocol, Scripts};
 use super::reach::Interface;
 use super::stderr::LogFormat;
-use super::values::{Passphrase, Rules, Shared};
+use super::vhost::{Passphrase, Rules, Shared};
 use super::{file, script};
 
 /// Shares addresses between hosts by CARP or VRRP.

@@ -16,7 +16,7 @@ use super::daemon::{Daemon, Refusal};
 use super::end::End;
 use super::log::{self, Names};
 use super::options::Options;
-use super::values::Rules;
+use super::vhost::Rules;
 use super::{background, control, notify, process, systemd};
 
 /// Effects bound themselves: the kernel has five seconds for each change of addresses, and
