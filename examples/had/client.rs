@@ -44,7 +44,7 @@ impl Client {
 
     /// Asks for everything there is to know.
     pub(crate) fn status(&self) -> Result<Overview, AskError> {
-        match self.ask(&Request::Status)? {
+        match self.ask(&Request::Status {})? {
             Reply::Status(overview) => Ok(*overview),
             other => Err(self.unexpected(other)),
         }

@@ -36,7 +36,7 @@ const MODE: u32 = 0o600;
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Request {
     /// Everything there is to know.
-    Status,
+    Status {},
     /// To do something with a unit.
     Order { order: Order, unit: String },
     /// To tell what that would do.
@@ -203,7 +203,7 @@ async fn converse(client: UnixStream, watch: Arc<Watch>, peers: Arc<Peers>) -> i
 
 async fn obey(request: Request, watch: &Watch, peers: &Peers) -> Reply {
     let (order, name, is_dry) = match request {
-        Request::Status => return Reply::Status(peers.overview(watch).await.into()),
+        Request::Status {} => return Reply::Status(peers.overview(watch).await.into()),
         Request::Order { order, unit } => (order, unit, false),
         Request::DryRun { order, unit } => (order, unit, true),
     };

@@ -31,8 +31,7 @@ impl Figures {
             .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)?
             .build_recorder();
         let handle = recorder.handle();
-        metrics::set_global_recorder(recorder)
-            .map_err(BuildError::FailedToSetGlobalRecorder)?;
+        metrics::set_global_recorder(recorder).map_err(BuildError::FailedToSetGlobalRecorder)?;
         describe();
         Ok(Self(handle))
     }

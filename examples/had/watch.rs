@@ -16,8 +16,8 @@ use super::figures::Figures;
 use super::journal::Journal;
 use super::moment::{Clock, Stamp, ms, round};
 use super::snapshot::{
-    Check, Copying, Demotion, Group, Node, Reason as Named, Resource, Running, Snapshot, Step,
-    Storage, Unit,
+    Check, Copying, Demotion, Group, Node, Reason as Named, Resource, Running, Snapshot, Standing,
+    Step, Storage, Unit,
 };
 use super::timeline::Collector;
 use super::told_carp::carp;
