@@ -37,7 +37,8 @@ pub(crate) struct Seen {
     pub(crate) age_ms: f64,
     /// Whether that is too long ago to be relied on.
     pub(crate) stale: bool,
-    /// By how much its clock is ahead of this node's, within half of how long it took to answer.
+    /// By how much its clock is ahead of this node's, within half of how long the answer took that
+    /// told it.
     pub(crate) ahead_ms: f64,
     pub(crate) took_ms: f64,
 }

@@ -26,6 +26,8 @@ const CLIENTS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often a peer is asked.
 const PERIOD: Duration = Duration::from_secs(1);
+/// How long the clocks are taken to be as far apart as the quickest answer told.
+const MEASURE: Duration = Duration::from_secs(60);
 /// The longest answer: a hundred times that of an ordinary node.
 const MAX_ANSWER: u64 = 1024 * 1024;
 
@@ -94,15 +96,31 @@ pub(crate) struct Asked {
 #[derive(Debug, Default)]
 struct Known {
     /// What it said, and when.
-    seen: Option<(Answer, Instant)>,
+    seen: Option<(Snapshot, Instant)>,
+    /// How far its clock was ahead by the quickest answer of late, and when that was.
+    offset: Option<(Offset, Instant)>,
     error: Option<String>,
 }
 
-#[derive(Debug)]
-struct Answer {
-    snapshot: Snapshot,
+/// By how much a clock is ahead, within half of how long the answer took that told it.
+#[derive(Clone, Copy, Debug)]
+struct Offset {
     ahead_ms: f64,
     took_ms: f64,
+}
+
+impl Known {
+    fn note(&mut self, snapshot: Snapshot, offset: Offset) {
+        let now = Instant::now();
+        let is_better = |(known, at): &(Offset, Instant)| {
+            offset.took_ms <= known.took_ms || now.saturating_duration_since(*at) > MEASURE
+        };
+        if self.offset.as_ref().is_none_or(is_better) {
+            self.offset = Some((offset, now));
+        }
+        self.seen = Some((snapshot, now));
+        self.error = None;
+    }
 }
 
 impl Peers {
@@ -114,8 +132,8 @@ impl Peers {
                 None => "no address to ask it at is configured",
             };
             let known = Known {
-                seen: None,
                 error: Some(error.to_owned()),
+                ..Known::default()
             };
             Asked {
                 node,
@@ -158,14 +176,15 @@ impl Asked {
 
     fn peer(&self) -> Peer {
         let known = self.known();
-        let seen = known.seen.as_ref().map(|(answer, at)| {
+        let seen = known.seen.as_ref().zip(known.offset.as_ref());
+        let seen = seen.map(|((snapshot, at), (offset, _))| {
             let age_ms = ms(at.elapsed());
             Seen {
-                snapshot: answer.snapshot.clone(),
+                snapshot: snapshot.clone(),
                 age_ms,
                 stale: age_ms > STALE_MS,
-                ahead_ms: answer.ahead_ms,
-                took_ms: answer.took_ms,
+                ahead_ms: offset.ahead_ms,
+                took_ms: offset.took_ms,
             }
         });
         Peer {
@@ -185,12 +204,11 @@ impl Asked {
             {
                 let mut known = self.known();
                 match answer {
-                    Ok(answer) if answer.snapshot.node.id == self.node.id => {
-                        known.error = None;
-                        known.seen = Some((answer, Instant::now()));
+                    Ok((snapshot, offset)) if snapshot.node.id == self.node.id => {
+                        known.note(snapshot, offset);
                     }
-                    Ok(answer) => {
-                        let id = answer.snapshot.node.id;
+                    Ok((snapshot, _)) => {
+                        let id = snapshot.node.id;
                         known.error = Some(format!("{address}: it is node {id}"));
                     }
                     Err(error) => known.error = Some(format!("{address}: {error}")),
@@ -201,7 +219,7 @@ impl Asked {
     }
 }
 
-async fn ask(address: SocketAddr, source: Option<IpAddr>) -> io::Result<Answer> {
+async fn ask(address: SocketAddr, source: Option<IpAddr>) -> io::Result<(Snapshot, Offset)> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -221,9 +239,26 @@ async fn ask(address: SocketAddr, source: Option<IpAddr>) -> io::Result<Answer> 
     let took_ms = ms(began.elapsed());
     // The answer was made in the middle, as far as can be told.
     let ahead_ms = round(snapshot.stamp.at.ms_since(asked) - took_ms / 2.0);
-    Ok(Answer {
-        snapshot,
-        ahead_ms,
-        took_ms,
-    })
+    Ok((snapshot, Offset { ahead_ms, took_ms }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    #[test]
+    fn the_quickest_answer_tells_how_far_the_clocks_are_apart() {
+        let mut known = Known::default();
+        let snapshot = fixture::overview().own;
+        for (ahead_ms, took_ms, best) in [(9.0, 20.0, 9.0), (1.0, 2.0, 1.0), (5.0, 12.0, 1.0)] {
+            known.note(snapshot.clone(), Offset { ahead_ms, took_ms });
+            assert_eq!(known.offset.unwrap().0.ahead_ms, best);
+        }
+        let long_ago = Instant::now() - 2 * MEASURE;
+        known.offset.as_mut().unwrap().1 = long_ago;
+        let (ahead_ms, took_ms) = (5.0, 12.0);
+        known.note(snapshot, Offset { ahead_ms, took_ms });
+        assert_eq!(known.offset.unwrap().0.ahead_ms, 5.0);
+    }
 }
