@@ -86,7 +86,6 @@ async fn node(
     carp: [SocketAddr; 2],
     told: [SocketAddr; 2],
 ) -> Running {
-    let mut tasks = JoinSet::new();
     let clock = Clock::start();
     let mut driver = Driver::new(Limits::default());
     let transport = UdpTransport::bind(&[carp[0]], &[carp[1]]).unwrap();
@@ -145,13 +144,7 @@ async fn node(
         figures: figures(),
         node,
     });
-    let watching = watch.clone();
-    tasks.spawn(async move {
-        tokio::join!(
-            watching.unit_events(&watching.units[0], events.0),
-            watching.driver_events(events.1),
-        );
-    });
+    let mut tasks = watch.follow(vec![events.0], events.1, None);
     tasks.spawn(async move { driver.run().await.unwrap() });
     tasks.spawn(async move { unit.run().await.unwrap() });
     let socket = folder.path().join(format!("{name}.sock"));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
+use super::config::Config;
 use super::control::Control;
 use super::page::Page;
 use super::peers::{Peers, Told};
@@ -23,6 +24,26 @@ pub(crate) struct Places {
     pub(crate) listen: Option<SocketAddr>,
     /// The other nodes, and where they are asked.
     pub(crate) peers: Vec<(Node, Option<SocketAddr>)>,
+}
+
+impl Places {
+    /// As a configuration has them.
+    pub(crate) fn of(config: &Config) -> Self {
+        let peers = config.node.peers.iter().map(|peer| {
+            let node = Node {
+                id: *peer.id.get_ref(),
+                name: (***peer.name.get_ref()).to_owned(),
+            };
+            (node, peer.status)
+        });
+        let status = &config.status;
+        Self {
+            control: config.node.run.get_ref().join("had.sock"),
+            page: status.page.as_ref().map(|page| *page.get_ref()),
+            listen: status.listen.as_ref().map(|listen| *listen.get_ref()),
+            peers: peers.collect(),
+        }
+    }
 }
 
 /// All of them; they close when this is dropped.
@@ -100,5 +121,42 @@ impl Doors {
 impl Drop for Doors {
     fn drop(&mut self) {
         self.asking.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config;
+    use super::*;
+
+    #[test]
+    fn the_file_says_where_the_doors_are() {
+        let text = r#"
+            [node]
+            id = 0
+            name = "alpha"
+            run = "/run/other"
+            [[node.peer]]
+            id = 1
+            name = "beta"
+            status = "10.0.0.2:8479"
+            [status]
+            page = "127.0.0.1:8480"
+            listen = "10.0.0.1:8479"
+            [[unit]]
+            name = "web"
+            [[unit.carp]]
+            interface = "eth0"
+            vhid = 1
+            addresses = ["192.0.2.1/24"]
+            passphrase = ""
+        "#;
+        let places = Places::of(&config::parse(text).unwrap());
+        assert_eq!(places.control, PathBuf::from("/run/other/had.sock"));
+        assert_eq!(places.page, "127.0.0.1:8480".parse().ok());
+        assert_eq!(places.listen, "10.0.0.1:8479".parse().ok());
+        let (node, address) = &places.peers[0];
+        assert_eq!((node.id, &*node.name), (1, "beta"));
+        assert_eq!(*address, "10.0.0.2:8479".parse().ok());
     }
 }

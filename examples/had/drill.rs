@@ -309,3 +309,209 @@ impl fmt::Display for Report {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::cell::{Cell, RefCell};
+
+    use super::super::fixture;
+    use super::super::joint::Failover;
+    use super::super::snapshot::Data;
+    use super::*;
+
+    const UNIT: &str = "files";
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    /// A cluster that says one thing after the other, the last one for ever.
+    struct Scripted {
+        statuses: Vec<Overview>,
+        next: Cell<usize>,
+        orders: RefCell<Vec<Order>>,
+        back: Result<(), String>,
+    }
+
+    impl Cluster for &Scripted {
+        fn status(&self) -> Result<Overview, AskError> {
+            let index = self.next.get().min(self.statuses.len() - 1);
+            self.next.set(index + 1);
+            Ok(self.statuses[index].clone())
+        }
+
+        fn order(&self, order: Order, unit: &str) -> Result<(), AskError> {
+            assert_eq!(unit, UNIT);
+            self.orders.borrow_mut().push(order);
+            Ok(())
+        }
+
+        fn back(&self, _: &[String]) -> Result<(), String> {
+            self.back.clone()
+        }
+
+        fn pause(&self, _: Duration) {}
+    }
+
+    fn scripted(statuses: Vec<Overview>) -> Scripted {
+        Scripted {
+            statuses,
+            next: Cell::new(0),
+            orders: RefCell::default(),
+            back: Ok(()),
+        }
+    }
+
+    fn run(cluster: &Scripted, back: &[String]) -> Report {
+        Drill::new(cluster, UNIT, LIMIT, back).run()
+    }
+
+    /// Both nodes are well, beta is active and preferred.
+    fn well() -> Overview {
+        let mut now = fixture::overview();
+        now.peers.truncate(1);
+        let here = &mut now.own.units[0];
+        here.addresses[0].advskew = 0;
+        let storage = here.storage.as_mut().unwrap();
+        let resource = storage.resource.as_mut().unwrap();
+        (resource.in_sync, resource.copying) = (Some(true), None);
+        let there = there(&mut now);
+        there.addresses[0].advskew = 100;
+        there.causes.clear();
+        there.storage.as_mut().unwrap().data = Data::UpToDate;
+        now
+    }
+
+    fn there(now: &mut Overview) -> &mut Unit {
+        &mut now.peers[0].seen.as_mut().unwrap().snapshot.units[0]
+    }
+
+    /// The role has moved.
+    fn moved(from: &str, to: &str) -> Overview {
+        let mut now = well();
+        if to == "alpha" {
+            now.own.units[0].state = State::Standby;
+            there(&mut now).state = State::Active;
+        }
+        now.failovers = vec![Failover {
+            from: Some(from.to_owned()),
+            to: Some(to.to_owned()),
+            ..now.failovers[0].clone()
+        }];
+        now
+    }
+
+    #[test]
+    fn both_ways_are_measured() {
+        let (away, back) = (moved("beta", "alpha"), moved("alpha", "beta"));
+        let cluster = scripted(vec![well(), well(), away.clone(), away, back]);
+        let report = run(&cluster, &[]);
+        assert_eq!(report.failed, None);
+        assert_eq!(*cluster.orders.borrow(), [Order::Switch]);
+        assert_eq!(report.away.as_ref().unwrap().to.as_deref(), Some("alpha"));
+        assert_eq!(report.back.as_ref().unwrap().to.as_deref(), Some("beta"));
+        let text = report.to_string();
+        let last = "drill of files: beta -> alpha 3.91 s without service, and back 3.91 s\n";
+        assert!(text.ends_with(last), "{text}");
+    }
+
+    #[test]
+    fn what_could_lose_something_is_not_begun() {
+        let unfit = |change: &dyn Fn(&mut Overview), why: &str| {
+            let mut now = well();
+            change(&mut now);
+            let cluster = scripted(vec![now]);
+            let failed = run(&cluster, &[]).failed.map(|error| error.to_string());
+            assert_eq!(failed, Some(format!("not begun: {why}")));
+            assert!(cluster.orders.borrow().is_empty(), "{why}");
+        };
+        unfit(&|now| now.own.units.clear(), "there is no unit \"files\"");
+        unfit(
+            &|now| now.own.units[0].state = State::Promoting,
+            "this node is promoting, and not active",
+        );
+        unfit(
+            &|now| now.own.units[0].maintenance = true,
+            "this node is out of service",
+        );
+        let nobody = "no other node with this unit tells its status";
+        unfit(&|now| now.peers.clear(), nobody);
+        unfit(
+            &|now| now.peers[0].seen.as_mut().unwrap().stale = true,
+            nobody,
+        );
+        unfit(
+            &|now| there(now).maintenance = true,
+            "alpha is out of service",
+        );
+        unfit(
+            &|now| there(now).state = State::Stuck,
+            "alpha is stuck, and not standby",
+        );
+        unfit(
+            &|now| there(now).causes.push("check http".to_owned()),
+            "alpha is demoted for: check http",
+        );
+        let apart = "the nodes are not in sync";
+        unfit(
+            &|now| there(now).storage.as_mut().unwrap().data = Data::Outdated,
+            apart,
+        );
+        unfit(
+            &|now| {
+                let storage = now.own.units[0].storage.as_mut().unwrap();
+                storage.resource.as_mut().unwrap().in_sync = Some(false);
+            },
+            apart,
+        );
+        let alike = "this node is not preferred to alpha, so it would not take the role back by \
+            itself; say with --back what has alpha switch over";
+        unfit(&|now| now.own.units[0].addresses[0].advskew = 100, alike);
+        unfit(&|now| now.own.units[0].addresses[0].preempt = false, alike);
+    }
+
+    #[test]
+    fn a_role_that_nobody_takes_is_taken_again() {
+        let cluster = scripted(vec![well()]);
+        let report = run(&cluster, &[]);
+        assert_eq!(report.failed, Some(DrillError::NotTaken(LIMIT)));
+        assert_eq!(*cluster.orders.borrow(), [Order::Switch, Order::Promote]);
+        assert!(
+            report
+                .to_string()
+                .contains("FAILED: no other node has taken the role")
+        );
+    }
+
+    #[test]
+    fn nodes_that_stay_apart_are_not_switched_back() {
+        let mut away = moved("beta", "alpha");
+        there(&mut away).storage.as_mut().unwrap().data = Data::Outdated;
+        let cluster = scripted(vec![well(), away]);
+        let report = run(&cluster, &[]);
+        assert_eq!(report.failed, Some(DrillError::NotInSync(LIMIT)));
+        assert!(report.away.is_some() && report.back.is_none());
+    }
+
+    #[test]
+    fn the_way_back_may_be_a_command_and_may_fail() {
+        let mut cluster = scripted(vec![well(), moved("beta", "alpha")]);
+        cluster.back = Err("ssh: exit status: 255".to_owned());
+        let report = run(&cluster, &["ssh".to_owned()]);
+        let why = report.failed.unwrap().to_string();
+        assert_eq!(why, "the way back: ssh: exit status: 255");
+        let cluster = scripted(vec![well(), moved("beta", "alpha")]);
+        let report = run(&cluster, &["true".to_owned()]);
+        assert_eq!(report.failed, Some(DrillError::NotBack(LIMIT)));
+    }
+
+    #[test]
+    fn a_command_that_fails_says_so() {
+        let path = std::path::Path::new("/nonexistent/had.sock");
+        let client = Client::new(path);
+        let back = |line: &str| {
+            let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
+            (&client).back(&words)
+        };
+        assert_eq!(back("true"), Ok(()));
+        assert_eq!(back("sh -c false"), Err("sh: exit status: 1".to_owned()));
+        assert!(back("/nonexistent/ssh beta").is_err());
+    }
+}

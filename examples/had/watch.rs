@@ -1,13 +1,14 @@
 //! Watches what runs on this node: notes what it tells, and puts together what it says of itself.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ha_core::carp_proto::{Event as CarpEvent, Reason, Settings, State as Role};
 use ha_core::failover::{Cause, Peer as StoragePeer, StorageRole};
 use ha_core::io::failover::{StorageReport, UnitEvents, UnitHandle, UnitStatus};
 use ha_core::io::hast::{Events as HastEvents, Resource as HastResource, Side};
 use ha_core::io::{EventKind, Events, Handle, HostId, HostStatus, Status};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::info;
 
@@ -85,8 +86,34 @@ impl Watch {
         self.write(self.clock.now(), subject, Told::Node(told));
     }
 
+    /// Notes what all that is watched tells, from the moment on when these events begin: of the
+    /// units in their order, of the driver, and of the node of HAST. It ends with what is returned.
+    pub(crate) fn follow(
+        self: &Arc<Self>,
+        units: Vec<UnitEvents>,
+        driver: Events,
+        hast: Option<HastEvents>,
+    ) -> JoinSet<()> {
+        let mut following = JoinSet::new();
+        for (index, events) in units.into_iter().enumerate() {
+            let watch = self.clone();
+            following.spawn(async move {
+                if let Some(unit) = watch.units.get(index) {
+                    watch.unit_events(unit, events).await;
+                }
+            });
+        }
+        let watch = self.clone();
+        following.spawn(async move { watch.driver_events(driver).await });
+        if let Some(events) = hast {
+            let watch = self.clone();
+            following.spawn(async move { watch.hast_events(events).await });
+        }
+        following
+    }
+
     /// Notes what a unit tells, until it ends.
-    pub(crate) async fn unit_events(&self, unit: &Watched, mut events: UnitEvents) {
+    async fn unit_events(&self, unit: &Watched, mut events: UnitEvents) {
         let mut lost = 0;
         while let Some(event) = events.next().await {
             self.tell_lost(&mut lost, events.lost());
@@ -102,7 +129,7 @@ impl Watch {
     }
 
     /// Notes what the driver of the virtual hosts tells, until it ends.
-    pub(crate) async fn driver_events(&self, mut events: Events) {
+    async fn driver_events(&self, mut events: Events) {
         let mut lost = 0;
         while let Some(event) = events.next().await {
             self.tell_lost(&mut lost, events.lost());
@@ -126,7 +153,7 @@ impl Watch {
     }
 
     /// Notes what replicated storage tells, until it ends.
-    pub(crate) async fn hast_events(&self, mut events: HastEvents) {
+    async fn hast_events(&self, mut events: HastEvents) {
         let mut lost = 0;
         while let Some(event) = events.next().await {
             self.tell_lost(&mut lost, events.lost());

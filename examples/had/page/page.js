@@ -212,14 +212,15 @@ function row(span, whole) {
   const failed = span.result !== "done";
   const what = waits ? WAITS[span.what] ?? span.what : words(span.what);
   const why = failed ? `${words(span.result)}${span.reason === null ? "" : `: ${span.reason}`}` : null;
-  return element("tr", { class: failed ? "failed" : waits ? "wait" : null },
-    element("th", { class: "step", scope: "row" },
+  // A narrow window lays it out as a grid, which would end its being a table for who cannot see.
+  return element("tr", { class: failed ? "failed" : waits ? "wait" : null, role: "row" },
+    element("th", { class: "step", scope: "row", role: "rowheader" },
       note(`${span.node} `),
       waits ? what : `${span.step}: ${what}`,
       why === null ? null : element("span", { class: "reason" }, why)),
-    element("td", { class: "chart" }, bar(span, whole)),
-    element("td", { class: "number" }, duration(span.ended_ms - span.began_ms)),
-    element("td", { class: "number" }, `${span.share.toFixed(1)} %`));
+    element("td", { class: "chart", role: "cell" }, bar(span, whole)),
+    element("td", { class: "number", role: "cell" }, duration(span.ended_ms - span.began_ms)),
+    element("td", { class: "number", role: "cell" }, `${span.share.toFixed(1)} %`));
 }
 
 function failover(last) {
@@ -232,16 +233,16 @@ function failover(last) {
   const began = new Date(last.began).toLocaleString(undefined,
     { dateStyle: "medium", timeStyle: "medium" });
   const head = ["Step", "", "Time", "Share"].map((name, index) =>
-    element("th", { scope: "col", class: index > 1 ? "number" : null }, name));
+    element("th", { scope: "col", role: "columnheader", class: index > 1 ? "number" : null }, name));
   return element("div", { class: "failover" },
     element("div", { class: "head" },
       element("h3", {}, `Last failover${from}${to}`),
       tag(kind, words(last.outcome), `${key}/outcome`),
       away,
       element("p", {}, element("time", { datetime: last.began }, began), `: ${last.cause}`)),
-    element("table", {},
-      element("thead", {}, element("tr", {}, head)),
-      element("tbody", {}, last.spans.map((span) => row(span, last.lasted_ms)))));
+    element("table", { role: "table" },
+      element("thead", { role: "rowgroup" }, element("tr", { role: "row" }, head)),
+      element("tbody", { role: "rowgroup" }, last.spans.map((span) => row(span, last.lasted_ms)))));
 }
 
 // All of it.
