@@ -1,4 +1,4 @@
-//! What happens, one JSON object a line: when, to what, what, and why. README names the fields.
+//! What happens, one JSON object a line: when, to what, what, and why. `operating.md` names the fields.
 
 use core::fmt;
 
@@ -432,6 +432,11 @@ mod tests {
         assert_eq!(line(&told)["reason"], "held down: check http");
         let told = machine(&Event::LeftOut(StepId::new(0)), None, &names);
         assert_eq!(line(&told)["step"], "/srv");
+        let maintenance = Reason::Command(Command::Maintenance);
+        assert_eq!(
+            names.reason(maintenance),
+            super::super::timeline::BY_MAINTENANCE
+        );
         // Not there: the number.
         assert_eq!(names.step(StepId::new(7)), "step 7");
         assert_eq!(names.cause(Cause::Health(CheckId::new(7))), "check 7");

@@ -156,7 +156,7 @@ fn spans(part: &Part<'_>, shift: f64, whole_ms: f64) -> Vec<Span> {
         ended_ms: round(shift + ended_ms),
         result: Ended::Done,
         reason: None,
-        share: share((ended_ms - began_ms) / whole_ms.max(f64::MIN_POSITIVE)),
+        share: share(ended_ms - began_ms, whole_ms),
     };
     let waits = |what: &str| matches!(what, "silence" | "waiting" | "acquiring" | "releasing");
     let phases = part.timeline.phases.iter();

@@ -12,6 +12,8 @@ use super::snapshot::{Standing, State};
 /// As many runs as a plan of 64 steps has, there and back, some of them repeated. What comes
 /// after them is counted.
 const MAX_RUNS: usize = 256;
+/// Why a unit goes out of service, in the words of [`UnitNames`](super::events::UnitNames).
+pub(crate) const BY_MAINTENANCE: &str = "command maintenance";
 /// A node that was master of the addresses for longer than this before it began was not waiting
 /// to begin.
 const LONGEST_WAIT_MS: f64 = 60_000.0;
@@ -208,7 +210,7 @@ impl Collector {
         took_ms: f64,
     ) -> Option<&Timeline> {
         self.maintenance = match reason {
-            "command maintenance" => true,
+            BY_MAINTENANCE => true,
             _ if to.is_moving() => self.maintenance,
             _ => false,
         };
@@ -246,8 +248,7 @@ impl Collector {
             reason: reason.to_owned(),
         });
         for run in &mut timeline.runs {
-            let part = (run.ended_ms - run.began_ms) / at_ms.max(f64::MIN_POSITIVE);
-            run.share = share(part);
+            run.share = share(run.ended_ms - run.began_ms, at_ms);
         }
         if timeline.kind == Kind::Cleaning {
             return None;
@@ -364,9 +365,12 @@ fn before(at: Stamp, ms: f64) -> Stamp {
     }
 }
 
-/// A part of one in percent, to a tenth.
-pub(crate) fn share(part: f64) -> f64 {
-    (part * 1e3).round() / 10.0
+/// A part of a whole in percent, to a tenth; of nothing, there is none.
+pub(crate) fn share(part: f64, whole: f64) -> f64 {
+    match whole > 0.0 {
+        true => (part / whole * 1e3).round() / 10.0,
+        false => 0.0,
+    }
 }
 
 #[cfg(test)]
