@@ -7,20 +7,22 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ha_core::carp_proto::{Dialect, State, Stats};
+use ha_core::carp_proto::{Dialect, FreeBsd, OpenBsd, State, Stats, Vrrp};
 use ha_core::io::{Handle, HostStatus, Status};
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
-use tracing::{info, warn};
+use tracing::info;
 
-use super::config::{HostName, Rules};
+use super::config::HostName;
 use super::log::Names;
-use super::socket;
+use super::vhost::Rules;
+use super::{clients, socket};
 
+/// User and group may connect.
+const MODE: u32 = 0o660;
 /// How many clients are served at a time; others wait.
 const CLIENTS: usize = 16;
 /// How long a client may take for all.
@@ -41,10 +43,14 @@ impl Control {
     /// Opens the socket. A file that is there is replaced only if it is a socket on which
     /// nobody answers.
     pub(crate) async fn open(path: &Path, handle: Handle, names: Arc<Names>) -> io::Result<Self> {
-        let listener = socket::bind(path).await?;
+        let listener = socket::bind(path, MODE).await?;
+        let serving = clients::serve(listener, CLIENTS, "status socket", move |client| {
+            let (handle, names) = (handle.clone(), names.clone());
+            async move { timeout(PATIENCE, answer(client, &handle, &names)).await? }
+        });
         Ok(Self {
             path: path.to_owned(),
-            task: tokio::spawn(serve(listener, handle, names)),
+            task: tokio::spawn(serving),
         })
     }
 
@@ -58,29 +64,6 @@ impl Drop for Control {
         self.task.abort();
         // Somebody may have removed it already.
         let _ = fs::remove_file(&self.path);
-    }
-}
-
-async fn serve(listener: UnixListener, handle: Handle, names: Arc<Names>) {
-    let places = Arc::new(Semaphore::new(CLIENTS));
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else {
-            return;
-        };
-        match listener.accept().await {
-            Ok((client, _)) => {
-                let (handle, names) = (handle.clone(), names.clone());
-                tokio::spawn(async move {
-                    // One that is slow or gone loses its answer, and nobody else notices.
-                    let _ = timeout(PATIENCE, answer(client, &handle, &names)).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                warn!(%error, "status socket");
-                tokio::time::sleep(SILENCE).await;
-            }
-        }
     }
 }
 
@@ -253,6 +236,22 @@ fn stats(stats: &Stats) -> Map<String, Value> {
         .named()
         .map(|(name, count)| (name.to_owned(), count.into()))
         .collect()
+}
+
+impl Rules {
+    /// Those that a machine follows, if they have a name here.
+    pub(crate) fn of(dialect: Dialect) -> Option<Self> {
+        Some(match dialect {
+            Dialect::FreeBsd(FreeBsd::From14) => Self::Freebsd,
+            Dialect::FreeBsd(FreeBsd::From10To13) => Self::Freebsd10,
+            Dialect::OpenBsd(OpenBsd::Since2025) => Self::Openbsd,
+            Dialect::OpenBsd(OpenBsd::Before2025) => Self::OpenbsdOld,
+            Dialect::UCarp(_) => Self::Ucarp,
+            Dialect::Vrrp(Vrrp::Rfc9568) => Self::Vrrp,
+            Dialect::Vrrp(Vrrp::FreeBsd15) => Self::VrrpFreebsd,
+            _ => return None,
+        })
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,136 @@
+//! The program: its modules, and what the command line has it do.
+
+mod addresses;
+mod check;
+mod client;
+#[cfg(test)]
+mod cluster;
+#[cfg(test)]
+mod cluster_tests;
+mod command;
+mod config;
+mod control;
+mod create;
+mod doors;
+mod drill;
+mod events;
+mod figures;
+#[cfg(test)]
+mod fixture;
+mod health;
+mod http;
+mod joint;
+mod journal;
+mod moment;
+mod node;
+mod options;
+mod orders;
+mod overview;
+mod page;
+mod passphrase;
+mod peers;
+mod plan;
+mod run;
+mod snapshot;
+mod storage;
+mod text;
+mod timeline;
+mod told_carp;
+mod told_hast;
+mod unit;
+mod values;
+mod vhosts;
+mod watch;
+
+#[path = "../carp/reach.rs"]
+mod reach;
+#[path = "../carp/vhost.rs"]
+mod vhost;
+
+#[path = "../daemon/clients.rs"]
+mod clients;
+#[path = "../daemon/end.rs"]
+mod end;
+#[path = "../daemon/fault.rs"]
+mod fault;
+#[path = "../daemon/notify.rs"]
+mod notify;
+#[path = "../daemon/read.rs"]
+mod read;
+#[path = "../daemon/socket.rs"]
+mod socket;
+#[path = "../daemon/stderr.rs"]
+mod stderr;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::options::{Command, Options};
+
+/// 0 when all went well, 1 for bad arguments or a bad configuration, 2 for what fails later.
+pub(super) fn main() -> ExitCode {
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) => {
+            // Also the help that was asked for, which is no error.
+            let _ = error.print();
+            return ExitCode::from(u8::from(error.use_stderr()));
+        }
+    };
+    match options.command {
+        Command::Ask(ask) => {
+            let status = orders::run(&ask, &mut io::stdout(), &mut io::stderr());
+            ExitCode::from(status)
+        }
+        Command::Run(run) => ExitCode::from(run_node(&run)),
+        Command::Create(create) => ExitCode::from(make_disk(&create)),
+    }
+}
+
+fn make_disk(options: &options::Create) -> u8 {
+    let made = config::load(&options.config)
+        .and_then(|config| create::run(&config, &options.unit, options.force));
+    match made {
+        Ok(made) => {
+            println!("{made}");
+            0
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            1
+        }
+    }
+}
+
+fn run_node(options: &options::Run) -> u8 {
+    let config = match config::load(&options.config) {
+        Ok(config) => config,
+        Err(faults) => {
+            eprintln!("{faults}");
+            return 1;
+        }
+    };
+    if options.check {
+        let (path, units) = (options.config.display(), config.units.len());
+        println!("{path}: it is right; units: {units}");
+        return 0;
+    }
+    let stderr = match stderr::start(options.log.as_deref(), options.log_format) {
+        Ok(stderr) => stderr,
+        Err(error) => {
+            eprintln!("had: {error}");
+            return 1;
+        }
+    };
+    let code = match run::start(&config) {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::error!("{error}");
+            2
+        }
+    };
+    stderr.flush();
+    code
+}
