@@ -19,3 +19,4 @@ mod pair;
 mod relay;
 mod replicate;
 mod roles;
+mod split;

@@ -8,6 +8,8 @@ use metrics::{
     SharedString, Unit,
 };
 
+use ha_core::io::hast::Discard;
+
 use crate::pair::{Pair, eventually, noise};
 
 /// The last value of each figure, or how many there were of a histogram.
@@ -107,6 +109,34 @@ async fn what_a_primary_does_is_told() {
             && figures.get("hast_in_sync") == 1.0
             && figures.get("hast_connected") == 1.0
             && figures.get("hast_to_copy_bytes") == 0.0
+    })
+    .await;
+    pair.end().await;
+    drop(installed);
+}
+
+#[tokio::test]
+async fn a_split_brain_is_told_until_it_is_mended() {
+    let figures = Figures::default();
+    let installed = metrics::set_default_local_recorder(&figures);
+    let pair = Pair::new(|_| {}).await;
+    crate::split::split(&pair).await;
+    eventually("the split brain", async || {
+        figures.get("hast_split_brain") == 1.0
+            && figures.get("hast_split_brain_bytes local") > 0.0
+            && figures.get("hast_split_brain_bytes remote") > 0.0
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let order = Discard::new(folder.path().join("lost"), "a");
+    eventually("it is told on the other node, too", async || {
+        let status = pair.a.resource.status().await.unwrap();
+        status.control.split_brain.is_some()
+    })
+    .await;
+    pair.a.resource.discard(order).await.unwrap();
+    eventually("its end", async || {
+        figures.get("hast_split_brain") == 0.0 && figures.get("hast_split_brain_bytes local") == 0.0
     })
     .await;
     pair.end().await;
