@@ -33,8 +33,8 @@ impl World {
         });
         let writes = [self.random.below(3), self.random.below(3)];
         self.log(|| format!("{writes:?} writes alone"));
-        for node in 0..2 {
-            self.write_alone(node, writes[node]);
+        for (node, count) in writes.into_iter().enumerate() {
+            self.write_alone(node, count);
         }
         let keeper = usize::from(self.random.chance(50));
         let other = 1 - keeper;

@@ -160,7 +160,7 @@ async fn carry_out(
                 discard::Input::Published(number(published, &mut told))
             }
             discard::Output::Ended(Ok(discarded)) => return Ok(discarded),
-            discard::Output::Ended(Err(error)) => return Err(told.unwrap_or(error.into())),
+            discard::Output::Ended(Err(error)) => return Err(told.unwrap_or_else(|| error.into())),
         };
         machine.handle(input);
     }
