@@ -19,5 +19,6 @@ mod pair;
 mod relay;
 mod replicate;
 mod roles;
+mod split;
 #[cfg(feature = "tls")]
 mod tls;
