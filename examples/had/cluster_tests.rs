@@ -1,9 +1,10 @@
 //! Tests of two nodes that run: what each of them is asked and tells.
 
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -194,6 +195,8 @@ async fn the_page_is_served_to_this_machine_alone() {
     let (head, _) = get(address, "/etc/passwd", "localhost").await;
     assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
     let (head, body) = get(address, "/metrics", "localhost").await;
+    let host = "had_refusals_total{door=\"page\",why=\"host\"}";
+    assert!(body.contains(host), "{body}");
     assert!(head.contains("text/plain; version=0.0.4"));
     figures_are_well_formed(&body);
     let unit = "web & \\\"more\\\" <b>";
