@@ -130,6 +130,7 @@ impl Node {
     /// its storage.
     pub(crate) async fn shut_down(mut self) -> Result<(), String> {
         self.watch.tell(NodeTold::Ending);
+        self.watch.tell(NodeTold::Ending);
         let mut ending = JoinSet::new();
         for unit in self.units.drain(..) {
             ending.spawn(async move { unit.shutdown().await });
