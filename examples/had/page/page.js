@@ -173,10 +173,12 @@ function facts(unit, key) {
 
 function card(node, unit) {
   const key = `${node.name}/${unit.name}`;
-  const tags = [tag(mood(unit.state), unit.state, `${key}/state`)];
+  const kind = node.stale ? "bad" : mood(unit.state);
+  const state = node.stale ? tag("calm", `was ${unit.state}`) : tag(kind, unit.state, `${key}/state`);
+  const tags = [state];
   if (unit.maintenance) tags.unshift(tag("busy", "out of service", `${key}/maintenance`));
   if (node.stale) tags.unshift(tag("bad", `stale: ${duration(node.age)} ago`, `${key}/stale`));
-  return element("article", { class: `node ${mood(unit.state)}${node.stale ? " stale" : ""}` },
+  return element("article", { class: `node ${kind}${node.stale ? " stale" : ""}` },
     element("div", { class: "head" }, element("h3", {}, node.name), tags),
     facts(unit, key));
 }
