@@ -323,7 +323,7 @@ function show(status) {
   const wrong = names.filter((name) => served(name, nodes)[0] !== "good");
   const worries = concerns(names, nodes);
   const all = wrong.length === 0 ? "All is served." : `Not as it should be: ${wrong.join(", ")}.`;
-  const text = worries.length === 0 ? all : `${all} But ${worries.join("; ")}.`;
+  const text = worries.length === 0 ? all : `${all} ${wrong.length === 0 ? "But" : "Besides,"} ${worries.join("; ")}.`;
   const title = `${wrong.length === 0 ? "✓" : "✗"} had on ${status.own.node.name}`;
   const known = nodes.filter((node) => node.snapshot !== undefined);
   patchChildren(document.getElementById("units"), sections);
