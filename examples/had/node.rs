@@ -197,13 +197,13 @@ async fn add(
 }
 
 /// Runs something that is to run until the end.
-fn watch_end<T, E: core::fmt::Display>(
+fn watch_end<T, E>(
     fatal: &mpsc::Sender<String>,
     what: &'static str,
     running: impl Future<Output = Result<T, E>> + Send + 'static,
 ) where
     T: Send + 'static,
-    E: Send + 'static,
+    E: core::fmt::Display + Send + 'static,
 {
     let fatal = fatal.clone();
     tokio::spawn(async move {
