@@ -19,3 +19,5 @@ mod pair;
 mod relay;
 mod replicate;
 mod roles;
+#[cfg(feature = "tls")]
+mod tls;

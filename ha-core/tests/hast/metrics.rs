@@ -7,6 +7,7 @@ use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
     SharedString, Unit,
 };
+use tokio::net::TcpStream;
 
 use crate::pair::{Pair, eventually, noise};
 
@@ -109,6 +110,21 @@ async fn what_a_primary_does_is_told() {
             && figures.get("hast_to_copy_bytes") == 0.0
     })
     .await;
+    pair.end().await;
+    drop(installed);
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_is_told() {
+    let figures = Figures::default();
+    let installed = metrics::set_default_local_recorder(&figures);
+    let pair = Pair::new(|_| {}).await;
+    drop(TcpStream::connect(pair.b.address).await.unwrap());
+    eventually("a refusal", async || {
+        figures.get("hast_refusals_total no-opening") == 1.0
+    })
+    .await;
+    assert_eq!(pair.b.node.stats().no_opening, 1);
     pair.end().await;
     drop(installed);
 }

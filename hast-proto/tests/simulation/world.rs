@@ -107,6 +107,8 @@ pub struct World {
     clients_left: u32,
     faults_left: u32,
     network_down_until: Time,
+    /// What each node was told of a split brain: its own map, and its peer's.
+    split: [Option<(Bytes, Option<Bytes>)>; 2],
     events: BinaryHeap<Reverse<(Time, u64)>>,
     happenings: BTreeMap<u64, Happening>,
     links: BTreeMap<u64, Link>,
@@ -142,6 +144,7 @@ impl Node {
             door: SecondaryHandshake::new(accepting::Config {
                 timeout: Duration::from_secs(2),
                 half_open: 4,
+                ..accepting::Config::default()
             }),
             session: None,
             session_links: (0, 0),
@@ -197,6 +200,8 @@ impl World {
                 .then(|| core::num::NonZeroU64::new(4 << 20).unwrap()),
             copy_retry: Duration::from_millis(500),
             map_delay: Duration::from_millis(50),
+            settle_delay: Duration::from_millis(300),
+            max_unsettled: 4,
             ..Config::default()
         };
         let nodes = [Node::new(), Node::new()];
@@ -214,6 +219,7 @@ impl World {
             clients_left: 0,
             faults_left: 0,
             network_down_until: 0,
+            split: [None, None],
             events: BinaryHeap::new(),
             happenings: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -613,6 +619,11 @@ impl World {
                 let primary = self.nodes[node].primary.as_mut().unwrap();
                 primary.handle(now, Input::Session(id, session));
             }
+            connecting::Output::SplitBrain(map) => {
+                let own = self.nodes[node].primary.as_ref().unwrap().map().image();
+                let own = Bytes::copy_from_slice(own);
+                self.on_split_brain(node, own, map);
+            }
             connecting::Output::Failed(failure) => {
                 let attempt = self.nodes[node].attempt.take().unwrap();
                 for link in attempt.links.into_values() {
@@ -663,11 +674,20 @@ impl World {
                 it.session = Some(session);
                 it.session_links = (established.first.0, established.second.0);
             }
+            accepting::Output::SplitBrain { map, peer, .. } => {
+                self.on_split_brain(node, map, peer);
+            }
             accepting::Output::Refused(_, refusing) => {
                 self.log(|| format!("node {node} refuses: {refusing}"));
                 self.seen.note("refused");
             }
         }
+    }
+
+    fn on_split_brain(&mut self, node: usize, own: Bytes, peer: Option<Bytes>) {
+        self.log(|| format!("node {node}: split brain"));
+        self.seen.note("split brain");
+        self.split[node] = Some((own, peer));
     }
 
     fn ready(&mut self, node: usize) {
