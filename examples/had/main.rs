@@ -42,6 +42,10 @@ mod values;
 mod vhosts;
 mod watch;
 
+// How storage is told about in the log is as hastd does it.
+#[path = "../hastd/log.rs"]
+mod hast_log;
+
 #[path = "../carp/reach.rs"]
 mod reach;
 #[path = "../carp/vhost.rs"]
