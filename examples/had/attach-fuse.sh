@@ -13,9 +13,10 @@ set -eu
 file=$HAD_DEVICE.file
 pid=$HAD_DEVICE.pid
 
-# Whether the daemon is alive, and not another process that has got its number.
+# Whether the daemon is alive, and not another process that has got its number. One that has ended
+# and that nobody has waited for has no program any more.
 runs() {
-    [ -s "$pid" ] && read -r number <"$pid" &&
+    [ -s "$pid" ] && read -r number <"$pid" && [ -e "/proc/$number/exe" ] &&
         [ "$(cat "/proc/$number/comm" 2>/dev/null)" = qemu-storage-da ]
 }
 

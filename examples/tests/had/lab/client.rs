@@ -33,7 +33,6 @@ pub(crate) struct Client {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
     namespace: Arc<Namespace>,
-    stream: u8,
 }
 
 #[derive(Default)]
@@ -54,13 +53,7 @@ impl Client {
             shared,
             thread: Some(thread),
             namespace,
-            stream,
         }
-    }
-
-    /// The number of its stream of records.
-    pub(crate) fn stream(&self) -> u8 {
-        self.stream
     }
 
     /// All that was heard since the first so many.

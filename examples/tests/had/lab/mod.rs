@@ -8,11 +8,19 @@
     reason = "a test waits for processes and fails by a panic"
 )]
 
+mod arbiter;
+mod audit;
 mod client;
+mod disk;
+mod failovers;
 mod machine;
 #[path = "../../../../ha-core/tests/network/namespace.rs"]
 mod namespace;
 mod network;
+mod node;
+mod pair;
+mod partitions;
+mod report;
 mod service;
 
 use core::time::Duration;
@@ -23,6 +31,12 @@ use std::time::Instant;
 
 use libtest_mimic::{Arguments, Trial};
 
+use self::node::Settings;
+
+/// How often something is done, unless the environment says otherwise.
+const FAILOVERS: usize = 12;
+const PARTITIONS: usize = 6;
+
 pub(crate) fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
     match words.first().map(String::as_str) {
@@ -30,8 +44,34 @@ pub(crate) fn main() -> ExitCode {
         Some(word) if word.starts_with("service") => return service::main(&words),
         _ => {}
     }
-    let trials = vec![trial("smoke", smoke)];
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    let mut trials = audit::trials();
+    for replication in ["fullsync", "memsync"] {
+        let settings = Settings {
+            replication,
+            arbiter: false,
+        };
+        let count = count("HAD_FAILOVERS", FAILOVERS);
+        trials.push(trial(&format!("failovers_{replication}"), move || {
+            failovers::run(settings, count);
+        }));
+    }
+    let settings = Settings {
+        replication: "fullsync",
+        arbiter: true,
+    };
+    let count = count("HAD_PARTITIONS", PARTITIONS);
+    trials.push(trial("partitions_with_etcd", move || {
+        partitions::run(settings, count);
+    }));
+    let mut arguments = Arguments::from_args();
+    // They measure, so they do it one after the other.
+    arguments.test_threads = arguments.test_threads.or(Some(1));
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn count(variable: &str, usual: usize) -> usize {
+    let count = env::var(variable).ok();
+    count.map_or(usual, |count| count.parse().expect("a number"))
 }
 
 /// A test that fails by a panic, and needs root.
@@ -52,50 +92,4 @@ fn wait_for(limit: Duration, why: impl FnOnce() -> String, mut is_so: impl FnMut
         }
         thread::sleep(Duration::from_millis(2));
     }
-}
-
-fn smoke() {
-    use machine::Machine;
-    use network::{Flow, Link, Network, Side};
-    use std::process::Command;
-    let network = Network::new();
-    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
-    let alpha = Machine::boot(&network, Side::Alpha);
-    let beta = Machine::boot(&network, Side::Beta);
-    let me = env::current_exe().unwrap();
-    let log = dir.path().join("log");
-    let act = |machine: &Machine, words: &[&str]| {
-        let mut command = Command::new(&me);
-        command.args(words);
-        if words[0] == "service-start" {
-            command.arg(&log);
-        }
-        let out = machine.run(command);
-        eprintln!("{out:?}");
-    };
-    alpha.namespace().ip("addr add 192.0.2.100/24 dev eth0");
-    act(&alpha, &["service-start", "0"]);
-    let client = client::Client::start(&network, Side::Alpha);
-    let other = client::Client::start(&network, Side::Beta);
-    eprintln!("{}", network.debug());
-    let counts = |what: &str| {
-        eprintln!("{what} {} {}", client.count(), other.count());
-        thread::sleep(Duration::from_secs(1));
-    };
-    counts("start");
-    network.cut(Link::Service, Flow::Both);
-    counts("cut");
-    network.heal(Link::Service);
-    counts("healed");
-    act(&alpha, &["service-stop"]);
-    counts("stopped");
-    let mut ps = Command::new("ps");
-    ps.arg("ax");
-    eprintln!("{}", String::from_utf8_lossy(&alpha.run(ps).stdout));
-    alpha.crash(&network);
-    beta.namespace().ip("addr add 192.0.2.100/24 dev eth0");
-    act(&beta, &["service-start", "1"]);
-    counts("moved");
-    counts("end");
-    eprintln!("{:?} {}", client.last(), client.dump().unwrap().len());
 }

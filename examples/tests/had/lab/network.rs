@@ -11,6 +11,8 @@
 //! Each `--` is a pair of bridges with a cable between them that can be cut, also for one direction
 //! alone; then nobody loses a carrier.
 
+use std::process::Command;
+
 use super::namespace::Namespace;
 
 /// A node, or its side of the networks.
@@ -71,7 +73,7 @@ impl Net {
         }
     }
 
-    const fn interface(self) -> &'static str {
+    pub(crate) const fn interface(self) -> &'static str {
         match self {
             Self::Service => "eth0",
             Self::Replication => "eth1",
@@ -237,16 +239,9 @@ impl Network {
         assert!(done, "the queue of {end} was not replaced");
     }
 
-    pub(crate) fn debug(&self) -> String {
-        let a = self.switch.ip("-br link show");
-        let mut tc = std::process::Command::new("bridge");
-        let output = self.switch.enter(|| tc.args(["link"]).output()).unwrap();
-        String::from_utf8([a, output.stdout].concat()).unwrap()
-    }
-
     fn tc(&self, words: &str) -> bool {
         self.switch.enter(|| {
-            let mut tc = std::process::Command::new("tc");
+            let mut tc = Command::new("tc");
             let output = tc.args(words.split_whitespace()).output();
             output.expect("iproute2 is installed").status.success()
         })
