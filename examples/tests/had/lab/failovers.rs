@@ -237,9 +237,7 @@ impl Run {
     }
 
     fn carrier(&self, is_up: bool) {
-        self.pair
-            .network()
-            .set_carrier(Alpha, Net::Service, is_up);
+        self.pair.network().set_carrier(Alpha, Net::Service, is_up);
     }
 
     /// Takes note of the outage since then, now that `new` serves.

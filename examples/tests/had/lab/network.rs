@@ -197,7 +197,8 @@ impl Network {
         self.switch.ip(&format!(
             "link add {port} type veth peer name {interface} netns {path}"
         ));
-        self.switch.ip(&format!("link set {port} master {bridge} up"));
+        self.switch
+            .ip(&format!("link set {port} master {bridge} up"));
         host.ip(&format!("link set {interface} up"));
     }
 

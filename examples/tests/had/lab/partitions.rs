@@ -52,7 +52,12 @@ fn await_service(pair: &Pair) {
     let states = || Side::BOTH.map(|side| pair.node(side).state());
     wait_for(
         PATIENCE,
-        || format!("a node to serve and the other one to be fit: {:?}", states()),
+        || {
+            format!(
+                "a node to serve and the other one to be fit: {:?}",
+                states()
+            )
+        },
         || {
             let active = |side: &Side| pair.node(*side).state() == "active";
             let Some(side) = Side::BOTH.into_iter().find(active) else {
@@ -66,7 +71,11 @@ fn await_service(pair: &Pair) {
         wait_for(
             PATIENCE,
             || format!("an answer to client {}: {:?}", side.name(), states()),
-            || pair.client(side).last().is_some_and(|last| last.at > mark.at),
+            || {
+                pair.client(side)
+                    .last()
+                    .is_some_and(|last| last.at > mark.at)
+            },
         );
     }
 }

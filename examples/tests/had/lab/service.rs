@@ -216,7 +216,7 @@ impl Log {
             }
         }
         // The file itself may be new.
-        File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()?;
+        File::open(path.parent().unwrap_or_else(|| Path::new("/")))?.sync_all()?;
         Ok(Self {
             file,
             last,
@@ -247,7 +247,7 @@ fn run(node: &str, path: &Path) -> io::Result<()> {
     let log = Arc::new(Mutex::new(Log::open(path)?));
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT))?;
     let start = u64::try_from(clock().as_nanos()).map_err(io::Error::other)?;
-    print!("ready\n");
+    println!("ready");
     io::stdout().flush()?;
     // Whoever started it waits for the end of the pipe.
     let null = File::options().write(true).open("/dev/null")?;
