@@ -13,8 +13,11 @@
 //! - `effects`, `script`: addresses and scripts of a host that becomes or ceases to be master;
 //! - `log`, `control`, `systemd`: what it tells, and to whom.
 //!
+//! What is said of virtual hosts is in the folder `carp`.
+//!
 //! What any daemon needs is in the folder `daemon`: the signals that end it, programs with a time
-//! limit, a socket of its own, a log that waits for nobody, a place in the background.
+//! limit, a socket of its own, files and what is wrong with them, a log that waits for nobody, a
+//! place in the background.
 
 #![cfg_attr(
     target_os = "linux",
@@ -62,17 +65,30 @@ mod script;
 mod systemd;
 
 #[cfg(target_os = "linux")]
+#[path = "carp/reach.rs"]
+mod reach;
+#[cfg(target_os = "linux")]
+#[path = "carp/vhost.rs"]
+mod vhost;
+
+#[cfg(target_os = "linux")]
 #[path = "daemon/background.rs"]
 mod background;
 #[cfg(target_os = "linux")]
 #[path = "daemon/end.rs"]
 mod end;
 #[cfg(target_os = "linux")]
+#[path = "daemon/fault.rs"]
+mod fault;
+#[cfg(target_os = "linux")]
 #[path = "daemon/notify.rs"]
 mod notify;
 #[cfg(target_os = "linux")]
 #[path = "daemon/program.rs"]
 mod program;
+#[cfg(target_os = "linux")]
+#[path = "daemon/read.rs"]
+mod read;
 #[cfg(target_os = "linux")]
 #[path = "daemon/socket.rs"]
 mod socket;

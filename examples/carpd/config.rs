@@ -2,18 +2,17 @@
 //! a [file](super::file) or from the [command line](super::options), and are checked there.
 
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr};
-use core::num::NonZeroU8;
+use core::net::IpAddr;
 use core::str::FromStr;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ha_core::carp_proto::vrrp::{AdverInterval, Checksum, Priority, Vrrp};
-use ha_core::carp_proto::{
-    AdvBase, AdvSkew, Dialect, FreeBsd, Interval, Key, OpenBsd, Settings, UCarp, UnknownLink, Vhid,
-};
-use zeroize::Zeroizing;
+use ha_core::carp_proto::{AdvBase, AdvSkew, Dialect, Interval, Settings, Vhid};
+
+use super::reach::Interface;
+use super::vhost::{Passphrase, Shared};
 
 /// The longest time a script may be given.
 pub(crate) const MAX_SCRIPT_TIMEOUT: Duration = Duration::from_secs(300);
@@ -55,36 +54,6 @@ impl FromStr for HostName {
             interface: interface.to_owned(),
             vhid: Vhid::new(vhid).map_err(|error| error.to_string())?,
         })
-    }
-}
-
-/// A network interface.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Interface {
-    /// Whether a master's advertisements come from the virtual MAC address.
-    pub(crate) virtual_mac: bool,
-    /// Whether advertisements go out as Ethernet broadcasts (`ucarp -M`).
-    pub(crate) broadcast: bool,
-    /// The IPv4 group, if not the usual one (`ucarp --mcast`).
-    pub(crate) group: Option<Ipv4Addr>,
-    /// Source addresses of advertisements, one of a family; otherwise those of the interface.
-    pub(crate) sources: Vec<IpAddr>,
-    /// What a link is taken for that does not say whether it is up.
-    pub(crate) unknown_link: UnknownLink,
-    /// Whether it does not matter that there is no carrier (`ucarp -S`).
-    pub(crate) ignore_carrier: bool,
-}
-
-impl Default for Interface {
-    fn default() -> Self {
-        Self {
-            virtual_mac: true,
-            broadcast: false,
-            group: None,
-            sources: Vec::new(),
-            unknown_link: UnknownLink::Up,
-            ignore_carrier: false,
-        }
     }
 }
 
@@ -144,51 +113,6 @@ pub(crate) enum Pace {
     },
 }
 
-/// A shared address, and how long its prefix is.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) struct Shared {
-    pub(crate) address: IpAddr,
-    pub(crate) prefix_len: u8,
-}
-
-impl fmt::Display for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix_len)
-    }
-}
-
-/// `ADDRESS/LENGTH`, or an address alone, which then is a prefix of its own.
-impl FromStr for Shared {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (address, length) = match text.split_once('/') {
-            Some((address, length)) => (address, Some(length)),
-            None => (text, None),
-        };
-        let address: IpAddr = address
-            .parse()
-            .map_err(|_| format!("{text:?} is not an address"))?;
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        let prefix_len = match length.map(u8::from_str) {
-            None => longest,
-            Some(Ok(length)) if (1..=longest).contains(&length) => length,
-            Some(_) => {
-                return Err(format!(
-                    "the prefix length of {text:?} is outside 1..={longest}"
-                ));
-            }
-        };
-        if address.is_multicast() || address.is_unspecified() || address.is_loopback() {
-            return Err(format!("{address} cannot be shared"));
-        }
-        Ok(Self {
-            address,
-            prefix_len,
-        })
-    }
-}
-
 /// What is run when the role changes, once for each address:
 /// `SCRIPT INTERFACE ADDRESS [XPARAM]`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -210,100 +134,6 @@ impl Default for Scripts {
             xparam: None,
             timeout: Duration::from_secs(10),
             down_at_start: false,
-        }
-    }
-}
-
-/// What the hosts of a group share as a secret. It is wiped when dropped and never shown.
-#[derive(Clone, Eq, PartialEq)]
-pub(crate) struct Passphrase(Zeroizing<Vec<u8>>);
-
-impl Passphrase {
-    /// Takes what peers take, which is no more than 19 bytes: BSD's `ifconfig` would cut off
-    /// the rest without a word, and ucarp refuse to start.
-    pub(crate) fn new(bytes: &[u8]) -> Result<Self, String> {
-        match bytes.len() {
-            0..=Key::PASSPHRASE_LEN => Ok(Self(Zeroizing::new(bytes.to_vec()))),
-            length => Err(format!(
-                "the passphrase has {length} bytes, and peers take {} at most",
-                Key::PASSPHRASE_LEN
-            )),
-        }
-    }
-
-    /// Takes the first line of a file.
-    pub(crate) fn first_line(text: &[u8]) -> Result<Self, String> {
-        let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        Self::new(line.strip_suffix(b"\r").unwrap_or(line))
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(crate) fn key(&self) -> Key {
-        Key::from_passphrase(&self.0)
-    }
-}
-
-impl fmt::Debug for Passphrase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Passphrase(..)")
-    }
-}
-
-/// Whose rules are followed.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Rules {
-    #[default]
-    Freebsd,
-    Freebsd10,
-    Openbsd,
-    OpenbsdOld,
-    Ucarp,
-    Vrrp,
-    VrrpFreebsd,
-}
-
-impl Rules {
-    /// The rules of VRRP, if it is that.
-    pub(crate) fn vrrp(self) -> Option<Vrrp> {
-        match self {
-            Self::Vrrp => Some(Vrrp::Rfc9568),
-            Self::VrrpFreebsd => Some(Vrrp::FreeBsd15),
-            _ => None,
-        }
-    }
-
-    /// Those that a machine follows, if they have a name here.
-    pub(crate) fn of(dialect: Dialect) -> Option<Self> {
-        Some(match dialect {
-            Dialect::FreeBsd(FreeBsd::From14) => Self::Freebsd,
-            Dialect::FreeBsd(FreeBsd::From10To13) => Self::Freebsd10,
-            Dialect::OpenBsd(OpenBsd::Since2025) => Self::Openbsd,
-            Dialect::OpenBsd(OpenBsd::Before2025) => Self::OpenbsdOld,
-            Dialect::UCarp(_) => Self::Ucarp,
-            Dialect::Vrrp(Vrrp::Rfc9568) => Self::Vrrp,
-            Dialect::Vrrp(Vrrp::FreeBsd15) => Self::VrrpFreebsd,
-            _ => return None,
-        })
-    }
-
-    /// The rules as the machine knows them; `dead_ratio` is for those of ucarp.
-    pub(crate) fn dialect(self, dead_ratio: Option<NonZeroU8>) -> Dialect {
-        match self {
-            Self::Freebsd10 => Dialect::FreeBsd(FreeBsd::From10To13),
-            Self::Openbsd => Dialect::OpenBsd(OpenBsd::Since2025),
-            Self::OpenbsdOld => Dialect::OpenBsd(OpenBsd::Before2025),
-            Self::Ucarp => {
-                let mut ucarp = UCarp::default();
-                ucarp.dead_ratio = dead_ratio.unwrap_or(ucarp.dead_ratio);
-                Dialect::UCarp(ucarp)
-            }
-            Self::Freebsd => Dialect::FreeBsd(FreeBsd::From14),
-            Self::Vrrp => Dialect::Vrrp(Vrrp::Rfc9568),
-            Self::VrrpFreebsd => Dialect::Vrrp(Vrrp::FreeBsd15),
         }
     }
 }

@@ -17,9 +17,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
-use super::config::{HostName, Rules};
+use super::config::HostName;
 use super::log::Names;
 use super::socket;
+use super::vhost::Rules;
 
 /// How many clients are served at a time; others wait.
 const CLIENTS: usize = 16;

@@ -6,22 +6,21 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use ha_core::carp_proto::vrrp::Vrrp;
 use ha_core::carp_proto::{self, Interface as Link, InterfaceName};
 use ha_core::io::linux::{
-    AddressOptions, Addresses, EthernetSource, GroupOptions, Leftover, MacvlanOptions, Multicast,
-    Network, Nic, RawTransport, TransportOptions,
+    AddressOptions, Addresses, Leftover, MacvlanOptions, Network, Nic, RawTransport,
 };
 use ha_core::io::{Handle, HostId, SegmentId, Setup, increasing_from_clock};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 use tracing::{info, warn};
 
-use super::config::{Config, Host, HostName, Interface, Protocol};
+use super::config::{Config, Host, HostName, Protocol};
 use super::control::Control;
 use super::effects::{Owner, Serving};
 use super::log::Names;
-use super::reload::{Failed, Group, Plan, Present, Reach};
+use super::reach::Reach;
+use super::reload::{Failed, Plan, Present};
 use super::script::{Settled, Wish};
 
 /// How long the hosts that a new configuration no longer has may take to leave. After that
@@ -200,7 +199,7 @@ impl Daemon {
                     nic.map_err(|error| fail(&error))?
                 }
             };
-            let transport = nic.transport(transport_options(&reach)).await;
+            let transport = nic.transport(reach.options()).await;
             transports.push((name.clone(), nic, transport.map_err(|error| fail(&error))?));
         }
         Ok(transports)
@@ -393,46 +392,6 @@ fn setup(
             Setup::vrrp(machine, &addresses, serving).with_checksum(*checksum)
         }
     }
-}
-
-fn transport_options(reach: &Reach) -> TransportOptions {
-    let interface = &reach.interface;
-    let mut options = TransportOptions::default();
-    options.group_v4 = interface.group.unwrap_or(options.group_v4);
-    options.families.clone_from(&reach.families);
-    for source in &interface.sources {
-        match source {
-            core::net::IpAddr::V4(source) => options.source_v4 = Some(*source),
-            core::net::IpAddr::V6(source) => options.source_v6 = Some(*source),
-        }
-    }
-    let plain = Group {
-        multicast: true,
-        peers: Vec::new(),
-        protocol: None,
-    };
-    options.group = group_options(interface, &plain);
-    let groups = reach.groups.iter();
-    options.groups = groups
-        .map(|(vhid, group)| (*vhid, group_options(interface, group)))
-        .collect();
-    options
-}
-
-fn group_options(interface: &Interface, group: &Group) -> GroupOptions {
-    let mut options = GroupOptions::default();
-    options.multicast = match (group.multicast, interface.broadcast) {
-        (false, _) => Multicast::Off,
-        (true, true) => Multicast::Broadcast,
-        (true, false) => Multicast::On,
-    };
-    options.peers.clone_from(&group.peers);
-    options.ethernet_source = match (interface.virtual_mac, group.protocol) {
-        (false, _) => EthernetSource::Interface,
-        (true, Some(Vrrp::Rfc9568)) => EthernetSource::Rfc9568,
-        (true, _) => EthernetSource::Virtual,
-    };
-    options
 }
 
 fn address_options(host: &Host) -> AddressOptions {

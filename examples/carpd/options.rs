@@ -12,10 +12,10 @@ use clap::{Args, Parser};
 use ha_core::carp_proto::{AdvBase, AdvSkew, InterfaceName, Vhid};
 use zeroize::Zeroizing;
 
-use super::config::{
-    Config, Host, HostName, Interface, Live, Pace, Passphrase, Protocol, Rules, Scripts, Shared,
-};
+use super::config::{Config, Host, HostName, Live, Pace, Protocol, Scripts};
+use super::reach::Interface;
 use super::stderr::LogFormat;
+use super::vhost::{Passphrase, Rules, Shared};
 use super::{file, script};
 
 /// Shares addresses between hosts by CARP or VRRP.
@@ -259,7 +259,7 @@ impl Ucarp {
     fn host(&self) -> Result<Host, String> {
         let passphrase = match (&self.pass, &self.passfile) {
             (Some(pass), _) => Passphrase::new(pass.0.as_bytes())?,
-            (None, Some(path)) => file::passphrase(path)?,
+            (None, Some(path)) => Passphrase::read(path)?,
             (None, None) => return Err("--pass or --passfile is missing".to_owned()),
         };
         let scripts_own_it = self.upscript.is_some() && !self.set_address;

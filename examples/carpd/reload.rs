@@ -1,13 +1,12 @@
 //! What has to change when a configuration takes the place of another one. The start is the
 //! change from none.
 
-use core::net::IpAddr;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use ha_core::carp_proto::vrrp::Vrrp;
-use ha_core::carp_proto::{Family, Vhid};
+use ha_core::carp_proto::Family;
 
-use super::config::{Config, Host, HostName, Interface, Protocol};
+use super::config::{Config, Host, HostName, Protocol};
+use super::reach::{Group, Reach};
 
 /// The steps from one configuration to another, in the order in which they are taken.
 #[derive(Debug, Default, Eq, PartialEq)]
@@ -117,24 +116,6 @@ fn is_resized(before: &Host, after: &Host) -> bool {
         let mut after = after.iter();
         after.any(|new| new.address == old.address && new.prefix_len != old.prefix_len)
     })
-}
-
-/// How the hosts of an interface are reached: all that its transport has to know.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Reach {
-    pub(crate) interface: Interface,
-    /// Those of the addresses that are shared there.
-    pub(crate) families: Vec<Family>,
-    /// Of the groups that are not reached by multicast alone, or not by CARP's.
-    pub(crate) groups: BTreeMap<Vhid, Group>,
-}
-
-/// How one group is reached.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Group {
-    pub(crate) multicast: bool,
-    pub(crate) peers: Vec<IpAddr>,
-    pub(crate) protocol: Option<Vrrp>,
 }
 
 impl Reach {

@@ -11,11 +11,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 use tracing::{error, info, warn};
 
-use super::config::{Config, Rules};
+use super::config::Config;
 use super::daemon::{Daemon, Refusal};
 use super::end::End;
 use super::log::{self, Names};
 use super::options::Options;
+use super::vhost::Rules;
 use super::{background, control, notify, process, systemd};
 
 /// Effects bound themselves: the kernel has five seconds for each change of addresses, and

@@ -1,0 +1,37 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::stderr::LogFormat;
+
+/// A node of a cluster: addresses, storage, file systems and services that move together.
+#[derive(Debug, Parser)]
+#[command(name = "had", version)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs the node until SIGTERM
+    Run(Run),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/had/had.toml")]
+    pub(crate) config: PathBuf,
+    /// Tells what is wrong with the configuration, and ends
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// What is logged: error, warn, info, debug, trace
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+    /// What the log looks like
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) log_format: LogFormat,
+}
