@@ -67,22 +67,21 @@ impl Machine {
         child.wait_with_output().expect("a child of ours")
     }
 
-    /// Cuts the power: nobody hears of it, and nothing of it goes on.
-    pub(crate) fn crash(mut self, network: &Network) {
+    /// Takes its carriers, so that nobody hears of its end.
+    pub(crate) fn unplug(&self, network: &Network) {
         network.unplug(self.side);
-        self.end();
     }
 
-    fn end(&mut self) {
-        // With its first process the kernel kills all others, and waits for them.
+    /// Cuts the power: nothing of it goes on. `had` is the process that was started
+    /// there and has not been waited for.
+    pub(crate) fn end(mut self, had: Option<Child>) {
+        // With its first process the kernel kills all others, and waits until others have waited
+        // for those.
         let _ = self.init.kill();
+        if let Some(mut had) = had {
+            let _ = had.wait();
+        }
         let _ = self.init.wait();
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        self.end();
     }
 }
 

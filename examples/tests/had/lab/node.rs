@@ -126,9 +126,13 @@ impl Node {
 
     /// Cuts its power.
     pub(crate) fn crash(&mut self, network: &Network) {
-        self.had = None;
+        self.machine().unplug(network);
+        self.end();
+    }
+
+    fn end(&mut self) {
         if let Some(machine) = self.machine.take() {
-            machine.crash(network);
+            machine.end(self.had.take());
         }
         release(&self.dir);
     }
@@ -186,8 +190,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        self.machine = None;
-        release(&self.dir);
+        self.end();
         if std::thread::panicking() {
             eprintln!("--- {}\n{}", self.side.name(), self.log());
         }
