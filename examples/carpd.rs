@@ -75,6 +75,9 @@ mod vhost;
 #[path = "daemon/background.rs"]
 mod background;
 #[cfg(target_os = "linux")]
+#[path = "daemon/clients.rs"]
+mod clients;
+#[cfg(target_os = "linux")]
 #[path = "daemon/end.rs"]
 mod end;
 #[cfg(target_os = "linux")]

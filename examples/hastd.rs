@@ -36,6 +36,9 @@
 #[path = "daemon/background.rs"]
 mod background;
 #[cfg(unix)]
+#[path = "daemon/clients.rs"]
+mod clients;
+#[cfg(unix)]
 #[path = "hastd/control.rs"]
 mod control;
 #[cfg(unix)]

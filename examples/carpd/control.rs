@@ -11,17 +11,18 @@ use ha_core::carp_proto::{Dialect, State, Stats};
 use ha_core::io::{Handle, HostStatus, Status};
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::config::HostName;
 use super::log::Names;
-use super::socket;
 use super::vhost::Rules;
+use super::{clients, socket};
 
+/// User and group may connect.
+const MODE: u32 = 0o660;
 /// How many clients are served at a time; others wait.
 const CLIENTS: usize = 16;
 /// How long a client may take for all.
@@ -42,10 +43,14 @@ impl Control {
     /// Opens the socket. A file that is there is replaced only if it is a socket on which
     /// nobody answers.
     pub(crate) async fn open(path: &Path, handle: Handle, names: Arc<Names>) -> io::Result<Self> {
-        let listener = socket::bind(path).await?;
+        let listener = socket::bind(path, MODE).await?;
+        let serving = clients::serve(listener, CLIENTS, "status socket", move |client| {
+            let (handle, names) = (handle.clone(), names.clone());
+            async move { timeout(PATIENCE, answer(client, &handle, &names)).await? }
+        });
         Ok(Self {
             path: path.to_owned(),
-            task: tokio::spawn(serve(listener, handle, names)),
+            task: tokio::spawn(serving),
         })
     }
 
@@ -59,29 +64,6 @@ impl Drop for Control {
         self.task.abort();
         // Somebody may have removed it already.
         let _ = fs::remove_file(&self.path);
-    }
-}
-
-async fn serve(listener: UnixListener, handle: Handle, names: Arc<Names>) {
-    let places = Arc::new(Semaphore::new(CLIENTS));
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else {
-            return;
-        };
-        match listener.accept().await {
-            Ok((client, _)) => {
-                let (handle, names) = (handle.clone(), names.clone());
-                tokio::spawn(async move {
-                    // One that is slow or gone loses its answer, and nobody else notices.
-                    let _ = timeout(PATIENCE, answer(client, &handle, &names)).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                warn!(%error, "status socket");
-                tokio::time::sleep(SILENCE).await;
-            }
-        }
     }
 }
 

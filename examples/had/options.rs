@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::orders::Ask;
 use super::stderr::LogFormat;
 
 /// A node of a cluster: addresses, storage, file systems and services that move together.
@@ -18,6 +19,8 @@ pub(crate) struct Options {
 pub(crate) enum Command {
     /// Runs the node until SIGTERM
     Run(Run),
+    #[command(flatten)]
+    Ask(Ask),
 }
 
 #[derive(Args, Debug)]

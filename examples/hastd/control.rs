@@ -12,20 +12,19 @@ use hast_proto::conf::Endpoint;
 use hast_proto::control::{ControlRequest, StatusAnswer};
 use hast_proto::frame::{Decoder, Encoder, Frame, Phase, Segments};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tracing::{debug, warn};
+use tracing::debug;
 
-use super::socket;
+use super::{clients, socket};
 
+/// User and group may connect.
+const MODE: u32 = 0o660;
 /// How many clients are served at a time; others wait.
 const CLIENTS: usize = 32;
 /// How long a client may take to ask, and to take the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long it is before the next try when no client can be accepted.
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// The socket. Its file goes when this is dropped.
 #[derive(Debug)]
@@ -47,8 +46,17 @@ impl Control {
         Answering: Future<Output = Segments> + Send + 'static,
     {
         let path = path(address)?;
-        let listener = socket::bind(&path).await?;
-        let task = tokio::spawn(serve(listener, Arc::new(answer)));
+        let listener = socket::bind(&path, MODE).await?;
+        let answer = Arc::new(answer);
+        let task = tokio::spawn(clients::serve(
+            listener,
+            CLIENTS,
+            "control socket",
+            move |client| {
+                let answer = answer.clone();
+                async move { converse(client, &*answer).await }
+            },
+        ));
         Ok(Self { path, task })
     }
 }
@@ -67,35 +75,6 @@ fn path(address: &str) -> io::Result<PathBuf> {
         Ok(Endpoint::Unix(path)) => Ok(Path::new(path).to_owned()),
         Ok(_) => Err(refused("only UNIX sockets take orders".to_owned())),
         Err(error) => Err(refused(error.to_string())),
-    }
-}
-
-async fn serve<Answering>(
-    listener: UnixListener,
-    answer: Arc<impl Fn(ControlRequest) -> Answering + Send + Sync + 'static>,
-) where
-    Answering: Future<Output = Segments> + Send + 'static,
-{
-    let places = Arc::new(Semaphore::new(CLIENTS));
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else {
-            return;
-        };
-        match listener.accept().await {
-            Ok((client, _)) => {
-                let answer = answer.clone();
-                tokio::spawn(async move {
-                    if let Err(error) = converse(client, &*answer).await {
-                        debug!(%error, "control socket: a client was not answered");
-                    }
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                warn!(%error, "control socket");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
     }
 }
 

@@ -18,6 +18,9 @@ use tracing::{info, warn};
 
 use super::socket;
 
+/// User and group may use a device.
+const MODE: u32 = 0o660;
+
 /// The port of NBD.
 const NBD_PORT: u16 = 10809;
 /// How long clients are waited for whose requests are under way when a device goes. A role must
@@ -82,7 +85,7 @@ impl Devices {
         self.close(resource).await;
         let path = self.folder.join(provider);
         let failed = |error: io::Error| format!("{}: {error}", path.display());
-        let socket = socket::bind(&path).await.map_err(failed)?;
+        let socket = socket::bind(&path, MODE).await.map_err(failed)?;
         let server = Server::new(Limits::default());
         let mut serving = JoinSet::new();
         // Whoever comes to this socket need not name it.

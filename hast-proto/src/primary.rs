@@ -48,6 +48,8 @@
 //! | `Frame`, `Invalid`, `Closed` | - | up: reply taken, or waiting; opening: waiting | the same, for what was acknowledged | - |
 //! | `Attach` | - | failed: current or catching; else refused | - | - |
 //! | `Configure` | from now on | the same | the same | the same |
+//! | `Permit` | - | for the present wish: what waits for it is acknowledged | - | - |
+//! | `Revoke` | - | what the peer lacks is not acknowledged any more | the same | - |
 //! | `Timeout` | - | whatever is due | the peer is left without it | - |
 //! | `Stop` | stopped | everything pending fails with `ENXIO`; stopping | - | - |
 //!
@@ -66,6 +68,8 @@
 //! - **The counter before the first acknowledgement** of a write that the peer lacks, after each
 //!   start and each disconnection: otherwise two nodes that both wrote alone look alike
 //!   (HAST §5.5, hole 1).
+//! - **The permission to go on alone before that**, where somebody is to be asked
+//!   ([`Alone::Asked`]): what is acknowledged then, the peer lacks.
 //! - **The merged map before the session**: the secondary forgets its own at the first request.
 //! - **The mark before the first block is copied to this node ("inconsistent"), and before the
 //!   first acknowledgement that only the peer's disk can honour ("incomplete")**: after a crash
@@ -84,6 +88,7 @@
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
+mod alone;
 mod answers;
 mod copying;
 mod event;
@@ -102,10 +107,11 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use self::alone::Permission;
 use self::copying::Copying;
 pub use self::event::{
-    Config, DeviceRequest, Event, Input, LocalCopy, Loss, Output, Partner, Provider, RequestId,
-    SessionId, Stats,
+    Alone, Config, DeviceRequest, Event, Input, LocalCopy, Loss, Output, Partner, Provider,
+    RequestId, SessionId, Stats, WishId,
 };
 use self::flushes::Flush;
 use self::local::Local;
@@ -240,6 +246,10 @@ pub struct Primary<T> {
     /// Until when to wait for acknowledged writes to reach the peer, after the stop.
     leave_at: Option<T>,
     now: Option<T>,
+    permission: Permission<T>,
+    next_wish: u64,
+    /// Whether something was put off while a session opened.
+    defers_alone: bool,
     outputs: VecDeque<Output>,
     stats: Stats,
 }
@@ -288,6 +298,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             next_session: 0,
             leave_at: None,
             now: None,
+            permission: Permission::Together,
+            next_wish: 0,
+            defers_alone: false,
             outputs: VecDeque::new(),
             stats: Stats::default(),
         })
@@ -330,13 +343,19 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             }
             (State::Running, Input::Attach(provider)) => self.on_attach(provider),
             (State::Running, Input::Timeout) => self.on_timeout(now),
+            (State::Running, Input::Permit(wish, time)) => self.on_permit(now, wish, time),
+            (_, Input::Revoke) => self.on_revoke(),
             (State::Idle | State::Running, Input::Stop) => self.on_stop(now),
             (State::Running, Input::Start)
             | (State::Leaving | State::Stopping | State::Stopped, Input::Start | Input::Stop)
             | (State::Idle | State::Stopped, Input::Disk(..))
             | (
                 State::Idle | State::Leaving | State::Stopping | State::Stopped,
-                Input::Timeout | Input::Identify(..) | Input::ConnectFailed(..) | Input::Attach(_),
+                Input::Timeout
+                | Input::Identify(..)
+                | Input::ConnectFailed(..)
+                | Input::Attach(_)
+                | Input::Permit(..),
             )
             | (
                 State::Idle | State::Stopping | State::Stopped,
@@ -504,6 +523,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         self.advance_copying(now);
         self.flush_if_many(now);
         self.store_map(now);
+        self.advance_alone();
     }
 
     /// Lets go the requests that waited for an attempt.

@@ -21,8 +21,8 @@ use hast_proto::message::{
     Welcome,
 };
 use hast_proto::primary::{
-    Config, DeviceRequest, Event, Input, LocalCopy, Loss, Output, Partner, Primary, Provider,
-    RequestId, SessionId,
+    Alone, Config, DeviceRequest, Event, Input, LocalCopy, Loss, Output, Partner, Primary,
+    Provider, RequestId, SessionId, WishId,
 };
 use hast_proto::{
     Consistency, Counters, DiskOperation, Errno, Length, Metadata, Offset, OperationId, Payload,
@@ -1756,4 +1756,129 @@ fn a_step_that_waits_for_a_write_lets_no_further_one_past() {
     node.done("read 65536", Ok(()));
     node.reply(Ok(()));
     assert!(node.take().contains("write 66048, > write 66048"));
+}
+
+/// In sync with a peer, and to ask before it goes on alone.
+fn watched() -> Node {
+    Node::up(Config {
+        alone: Alone::Asked,
+        ..config()
+    })
+}
+
+#[test]
+fn what_the_peer_lacks_is_not_acknowledged_without_permission() {
+    let mut node = watched();
+    let both = node.write(0);
+    node.all_done();
+    assert!(node.take().contains(&format!("{both} ok")));
+    assert_eq!(node.machine.wish(), None);
+
+    node.lose();
+    assert_eq!(node.machine.wish(), None, "nobody lacks anything yet");
+    let alone = node.write(0);
+    node.all_done();
+    assert!(!node.take().contains(" ok"));
+    let wish = node.machine.wish().unwrap();
+    assert_eq!(node.events.last(), Some(&Event::WantsAlone(wish)));
+    // Not even the counter: nothing was acknowledged that the peer lacks.
+    assert_eq!(node.machine.metadata().counters, Counters::default());
+
+    node.input(Input::Permit(WishId(wish.0 + 1), None));
+    assert_eq!(node.take(), "");
+    node.input(Input::Permit(wish, None));
+    node.all_done();
+    let told = node.take();
+    assert!(told.contains("metadata 1 0"), "{told}");
+    assert!(told.ends_with(&format!("{alone} ok")), "{told}");
+
+    node.input(Input::Revoke);
+    node.write(512);
+    node.all_done();
+    assert!(!node.take().contains(" ok"));
+    assert_eq!(node.machine.wish(), Some(wish), "it is the same absence");
+}
+
+#[test]
+fn a_permission_ends_in_time_and_is_prolonged() {
+    let mut node = watched();
+    node.lose();
+    node.write(0);
+    node.all_done();
+    let wish = node.machine.wish().unwrap();
+    node.input(Input::Permit(wish, Some(5 * SECOND)));
+    node.all_done();
+    assert!(node.take().contains("1 ok"));
+    node.wait(5 * SECOND);
+    let late = node.write(0);
+    node.all_done();
+    assert!(!node.take().contains(" ok"));
+    node.input(Input::Permit(wish, Some(5 * SECOND)));
+    node.all_done();
+    assert!(node.take().contains(&format!("{late} ok")));
+}
+
+#[test]
+fn a_write_that_waits_is_acknowledged_when_the_peer_has_it_after_all() {
+    let mut node = watched();
+    node.lose();
+    let waiting = node.write(0);
+    node.all_done();
+    assert!(node.machine.wish().is_some());
+    node.wait(10 * SECOND);
+    node.establish(EVEN);
+    assert!(!node.take().contains(" ok"));
+    node.all_done();
+    let told = node.take();
+    assert!(
+        told.contains(&format!("{waiting} ok")),
+        "{told}, {:?}",
+        node.events
+    );
+    assert_eq!(node.machine.wish(), None);
+    assert!(node.machine.is_in_sync());
+    // The next absence is another one.
+    node.lose();
+    node.write(0);
+    node.all_done();
+    assert_eq!(node.machine.wish(), Some(WishId(1)));
+}
+
+#[test]
+fn what_was_acknowledged_and_is_lost_with_the_peer_is_told_at_once() {
+    let memsync = Config {
+        alone: Alone::Asked,
+        replication: Replication::Memsync,
+        ..config()
+    };
+    let mut node = Node::up(memsync);
+    node.write(0);
+    while !node.disk.is_empty() {
+        node.disk_done(Ok(()));
+    }
+    node.received();
+    assert!(node.take().contains("1 ok"));
+    node.lose();
+    assert!(node.machine.wish().is_some());
+}
+
+#[test]
+fn who_is_watched_is_never_ahead_of_the_peer() {
+    let ahead = Config {
+        alone: Alone::Asked,
+        replication: Replication::Async,
+        ..config()
+    };
+    let mut node = Node::up(ahead);
+    node.write(0);
+    while !node.disk.is_empty() {
+        node.disk_done(Ok(()));
+    }
+    let told = node.take();
+    assert!(
+        told.contains("> memsync 0") && !told.contains(" ok"),
+        "{told}"
+    );
+    node.received();
+    assert!(node.take().contains("1 ok"));
 }

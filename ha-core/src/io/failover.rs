@@ -19,7 +19,7 @@
 //! | part | what there is |
 //! |---|---|
 //! | [`Fence`] | a [`Command`] |
-//! | [`Storage`], [`Device`], [`Export`] | [`Exported`] storage, a [`DeviceFile`] |
+//! | [`Storage`], [`Device`], [`Export`] | `HastStorage` (feature `hast`), `NbdExport` (`hast` and `nbd`), [`Exported`] storage, a [`DeviceFile`] |
 //! | [`FileSystem`] | `Mount`, on Linux |
 //! | [`Service`] | [`CommandService`], [`SystemdUnit`], [`InProcess`] functions |
 //! | [`Addresses`] | an [`AddressGate`] before the effects of a virtual host |
@@ -103,9 +103,13 @@ mod clock;
 mod command;
 mod election;
 mod gate;
+#[cfg(feature = "hast")]
+mod hast;
 mod job;
 #[cfg(target_os = "linux")]
 mod mount;
+#[cfg(all(feature = "hast", feature = "nbd"))]
+mod nbd;
 mod part;
 mod service;
 mod unit;
@@ -119,9 +123,13 @@ pub use self::check::{
 pub use self::command::{Captured, Command, CommandError, MAX_OUTPUT};
 pub use self::election::{Election, ElectionError, VirtualHosts};
 pub use self::gate::{AddressGate, GatedEffects};
+#[cfg(feature = "hast")]
+pub use self::hast::HastStorage;
 pub use self::job::{Cancel, Job, StepError};
 #[cfg(target_os = "linux")]
 pub use self::mount::{Lazy, Mount, MountError};
+#[cfg(all(feature = "hast", feature = "nbd"))]
+pub use self::nbd::NbdExport;
 pub use self::part::{
     Addresses, Device, Export, Exported, Fence, FileSystem, Part, Service, Storage, StorageReport,
 };

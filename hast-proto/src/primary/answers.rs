@@ -27,9 +27,11 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         if write.answered {
             return;
         }
-        let result = match self.verdict(write) {
+        let (verdict, again, local) = (self.verdict(write), write.again, write.local);
+        let result = match verdict {
             Verdict::Wait => return,
             Verdict::Ok => Ok(()),
+            Verdict::Alone if !self.may_go_alone() => return,
             Verdict::Alone => match self.count(key) {
                 Ok(version) if self.local.has_stored(version) => Ok(()),
                 Ok(_) => return,
@@ -38,9 +40,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             Verdict::Marked if self.local.is_marked() => Ok(()),
             Verdict::Marked if self.local.mark_failed => Err(Errno::EIO),
             Verdict::Marked => return,
-            Verdict::Failed if self.holds() && !write.again => {
+            Verdict::Failed if self.holds() && !again => {
                 // Not before its end on the local disk, where it must not meet itself.
-                if write.local != Part::Pending {
+                if local != Part::Pending {
                     self.take_back(key);
                 }
                 return;

@@ -55,6 +55,8 @@ pub struct Config {
     pub map_delay: Duration,
     /// Whether there is a peer at all: looked at when it starts.
     pub partner: Partner,
+    /// Whether it may acknowledge writes that the peer lacks.
+    pub alone: Alone,
 }
 
 impl Default for Config {
@@ -75,6 +77,7 @@ impl Default for Config {
             copy_retry: Duration::from_secs(10),
             map_delay: Duration::from_secs(1),
             partner: Partner::Configured,
+            alone: Alone::Free,
         }
     }
 }
@@ -88,6 +91,23 @@ pub enum Partner {
     /// It has none.
     None,
 }
+
+/// Whether writes may be acknowledged that the peer lacks.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "somebody is asked or nobody is")]
+pub enum Alone {
+    /// Always. That both nodes did so is found out when they meet again.
+    #[default]
+    Free,
+    /// After [`Event::WantsAlone`] only, as long as [`Input::Permit`] says. `Async` is as `Memsync`
+    /// then, for the peer would always lack something.
+    Asked,
+}
+
+/// The number of a wish to go on alone, which the machine never uses twice.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[expect(clippy::exhaustive_structs, reason = "a number")]
+pub struct WishId(pub u64);
 
 /// What is on a provider.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -171,6 +191,11 @@ pub enum Input {
     Attach(Provider),
     /// The operator has changed these.
     Configure(Config),
+    /// The peer may lack what is acknowledged: for good, or for so long from now on. A later one
+    /// for the same wish takes its place; for any other wish it is void.
+    Permit(WishId, Option<Duration>),
+    /// What was permitted is not any more.
+    Revoke,
     /// The role is to change.
     Stop,
 }
@@ -255,6 +280,9 @@ pub enum Event {
     PeerError(Errno),
     /// The mark is kept.
     Consistency(Consistency),
+    /// Writes wait for the permission to acknowledge what the peer lacks, or the peer may lack
+    /// something that was acknowledged. See [`Primary::wish`](super::Primary::wish).
+    WantsAlone(WishId),
 }
 
 /// Why a session has ended (HAST §6.6).

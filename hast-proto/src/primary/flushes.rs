@@ -135,6 +135,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             // the next.
             self.map.peer_lost();
             self.settle_nothing();
+            let _ = self.may_go_alone();
             let _ = self.count_absence();
             self.copy_later();
         }

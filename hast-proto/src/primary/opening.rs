@@ -202,6 +202,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             probed: false,
         };
         self.event(Event::Connected(version));
+        self.catch_up();
         self.begin_copying();
         self.release();
     }

@@ -7,7 +7,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::peer::Asked;
-use super::{LocalCopy, Part, Primary, Purpose, RequestId, State, is_unsupported};
+use super::{Alone, LocalCopy, Part, Primary, Purpose, RequestId, State, is_unsupported};
 use crate::disk::DiskOperation;
 use crate::message::Request;
 use crate::payload::Payload;
@@ -20,7 +20,7 @@ pub(super) struct Write {
     request: RequestId,
     pub(super) range: Range,
     /// `None` for a DELETE.
-    data: Option<Bytes>,
+    pub(super) data: Option<Bytes>,
     /// When it is acknowledged, as it was when it was issued.
     pub(super) mode: Replication,
     pub(super) issued: bool,
@@ -49,6 +49,12 @@ impl Write {
     /// Whether it was acknowledged before the peer had it even in memory.
     pub(super) fn is_ahead(&self) -> bool {
         self.is_acknowledged() && self.mode == Replication::Async
+    }
+
+    /// Whether it waits, on the local disk, for the peer or for going on without.
+    pub(super) fn waits_alone(&self) -> bool {
+        let is_here = self.issued && !self.answered && self.local == Part::Done;
+        is_here && matches!(self.remote, Part::Absent | Part::Failed)
     }
 
     /// Whether it was acknowledged before the peer had it on disk.
@@ -186,7 +192,11 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             .writes
             .get(&key)
             .is_some_and(|write| write.data.is_none());
-        let mode = match (self.copy, self.config.replication) {
+        let replication = match (self.config.replication, self.config.alone) {
+            (Replication::Async, Alone::Asked) => Replication::Memsync,
+            (replication, _) => replication,
+        };
+        let mode = match (self.copy, replication) {
             // HAST §1.3: what a version-1 peer does not know.
             (LocalCopy::Current, Replication::Memsync) if !memsync => Replication::Fullsync,
             // HAST §3.1: there is no "received" for a DELETE.
@@ -228,7 +238,13 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         self.advance_write(key);
     }
 
-    fn issue_remote(&mut self, key: u64, range: Range, data: Option<Bytes>, mode: Replication) {
+    pub(super) fn issue_remote(
+        &mut self,
+        key: u64,
+        range: Range,
+        data: Option<Bytes>,
+        mode: Replication,
+    ) {
         let memsync = mode == Replication::Memsync && data.is_some();
         let mut parts = 0_u32;
         match data {
@@ -345,7 +361,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             self.lacks(range);
         }
         if lost && self.copy == LocalCopy::Current {
-            // Acknowledged, and perhaps not there: as good as written alone. Nobody waits for it.
+            // Acknowledged, and perhaps not there: as good as written alone. Nobody waits for it,
+            // but whoever watches has to know.
+            let _ = self.may_go_alone();
             let _ = self.count_absence();
         }
         self.answer(key);
@@ -400,9 +418,12 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         }
     }
 
-    /// Whether no write is on its way to a disk or an acknowledgement.
+    /// Whether no write is on its way to a disk or an acknowledgement. What waits for the peer, or
+    /// for going on without, stays where it is.
     pub(super) fn writes_are_quiet(&self) -> bool {
-        self.writes.values().all(|write| !write.issued)
+        let mut writes = self.writes.values();
+        writes
+            .all(|write| !write.issued || self.config.alone == Alone::Asked && write.waits_alone())
     }
 }
 

@@ -215,6 +215,16 @@ impl Engine {
             Command::Device(reply) => {
                 let _ = reply.send(self.device());
             }
+            Command::Permit(wish, until) => {
+                if let Stage::Primary(side) = &mut self.stage {
+                    side.permit(now, wish, until);
+                }
+            }
+            Command::Revoke => {
+                if let Stage::Primary(side) = &mut self.stage {
+                    side.revoke(now);
+                }
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use hast_proto::control::{Queues, ResourceStatus};
 use hast_proto::primary::{self, LocalCopy};
 use hast_proto::{Consistency, Metadata, ResourceName, Role, SyncSource, secondary};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::super::block::BlockDevice;
 use super::engine::Message;
@@ -23,6 +24,9 @@ pub(super) enum Command {
     Attach(oneshot::Sender<Result<(), AttachError>>),
     Status(oneshot::Sender<Box<Status>>),
     Device(oneshot::Sender<Result<Arc<dyn BlockDevice>, DeviceError>>),
+    /// Which wish is granted, and until when.
+    Permit(u64, Option<Instant>),
+    Revoke,
 }
 
 /// The resource was removed, or its node has ended.
@@ -128,6 +132,9 @@ pub struct PrimaryStatus {
     pub peer: Option<SocketAddr>,
     /// What was counted since the role began.
     pub stats: primary::Stats,
+    /// The wish to go on without the peer, granted or not, as long as the peer lacks something: see
+    /// [`Resource::permit`]. None without [`Alone::Asked`](primary::Alone::Asked).
+    pub wish: Option<u64>,
     /// Requests of the device that wait to be taken over.
     pub held: usize,
     /// Octets in extents that are to be copied.
@@ -247,6 +254,23 @@ impl Resource {
     /// [`DeviceError`].
     pub async fn device(&self) -> Result<Arc<dyn BlockDevice>, DeviceError> {
         self.ask(Command::Device).await?
+    }
+
+    /// Lets a primary acknowledge what its peer lacks, for good or until then: the answer to the
+    /// [`wish`](PrimaryStatus::wish) of this number, and void for any other. Without
+    /// [`Alone::Asked`](primary::Alone::Asked) it changes nothing.
+    pub fn permit(&self, wish: u64, until: Option<Instant>) {
+        self.tell(Command::Permit(wish, until));
+    }
+
+    /// Takes back what was permitted.
+    pub fn revoke(&self) {
+        self.tell(Command::Revoke);
+    }
+
+    fn tell(&self, command: Command) {
+        // One that was removed acknowledges nothing.
+        let _ = self.messages.send(Message::Command(command));
     }
 
     async fn ask<T>(

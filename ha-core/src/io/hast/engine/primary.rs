@@ -14,7 +14,9 @@ use hast_proto::handshake::Failure;
 use hast_proto::handshake::connecting::Which;
 use hast_proto::hooks::HookEvent;
 use hast_proto::message::{Refusal, Request};
-use hast_proto::primary::{Config, Event, Input, LocalCopy, Output, Partner, Primary, RequestId};
+use hast_proto::primary::{
+    Config, Event, Input, LocalCopy, Output, Partner, Primary, RequestId, WishId,
+};
 use hast_proto::{BlockError, Errno, Length, SectorSize};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -33,6 +35,8 @@ use super::{Call, Common};
 
 /// How many octets of data are made ready for the peer in one pass.
 const PASS: usize = 512 * 1024;
+/// How many bits the machine's number of a wish has, before which the term stands.
+const WISH_BITS: u32 = 32;
 
 /// What a primary needs.
 pub(super) struct PrimarySide {
@@ -138,6 +142,20 @@ impl PrimarySide {
                 self.machine.handle(now, failed);
             }
         }
+    }
+
+    /// Takes the answer to a wish to go on alone.
+    pub(super) fn permit(&mut self, now: Instant, wish: u64, until: Option<Instant>) {
+        // The machine of another term of the role counts its wishes anew.
+        let Some(wish) = wish.checked_sub(self.term << WISH_BITS) else {
+            return;
+        };
+        let time = until.map(|until| until.saturating_duration_since(now));
+        self.machine.handle(now, Input::Permit(WishId(wish), time));
+    }
+
+    pub(super) fn revoke(&mut self, now: Instant) {
+        self.machine.handle(now, Input::Revoke);
     }
 
     /// Takes a request of the device.

@@ -6,7 +6,7 @@ use hast_proto::control::Queues;
 use tokio::time::Instant;
 
 use super::super::super::resource::{CopyProgress, PrimaryStatus};
-use super::{Copying, PrimarySide};
+use super::{Copying, PrimarySide, WISH_BITS};
 
 impl PrimarySide {
     pub(in super::super) fn is_connected(&self) -> bool {
@@ -30,6 +30,7 @@ impl PrimarySide {
             in_sync: machine.is_in_sync(),
             peer: session.map(|session| session.peer),
             stats,
+            wish: machine.wish().map(|wish| (self.term << WISH_BITS) + wish.0),
             held: self.held.len(),
             to_copy,
             copying: self

@@ -1,0 +1,162 @@
+//! Where this node is asked and commanded, and where it asks others: all of them, opened together.
+
+use core::net::{IpAddr, SocketAddr};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+
+use super::config::Config;
+use super::control::Control;
+use super::page::Page;
+use super::peers::{Peers, Told};
+use super::snapshot::Node;
+use super::watch::Watch;
+
+/// Where they are.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    pub(crate) control: PathBuf,
+    /// The status page, on loopback.
+    pub(crate) page: Option<SocketAddr>,
+    /// Where peers ask.
+    pub(crate) listen: Option<SocketAddr>,
+    /// The other nodes, and where they are asked.
+    pub(crate) peers: Vec<(Node, Option<SocketAddr>)>,
+}
+
+impl Places {
+    /// As a configuration has them.
+    pub(crate) fn of(config: &Config) -> Self {
+        let peers = config.node.peers.iter().map(|peer| {
+            let node = Node {
+                id: *peer.id.get_ref(),
+                name: (***peer.name.get_ref()).to_owned(),
+            };
+            (node, peer.status)
+        });
+        let status = &config.status;
+        Self {
+            control: config.node.run.get_ref().join("had.sock"),
+            page: status.page.as_ref().map(|page| *page.get_ref()),
+            listen: status.listen.as_ref().map(|listen| *listen.get_ref()),
+            peers: peers.collect(),
+        }
+    }
+}
+
+/// All of them; they close when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Doors {
+    _control: Control,
+    page: Option<Page>,
+    told: Option<Told>,
+    asking: JoinHandle<()>,
+}
+
+/// Why a door cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DoorError {
+    #[error("the control socket {}: {error}", .path.display())]
+    Control { path: PathBuf, error: io::Error },
+    #[error("the status page at {address}: {error}")]
+    Page {
+        address: SocketAddr,
+        error: io::Error,
+    },
+    #[error("the status for peers at {address}: {error}")]
+    Listen {
+        address: SocketAddr,
+        error: io::Error,
+    },
+}
+
+impl Doors {
+    /// Opens all of them.
+    pub(crate) async fn open(places: Places, watch: &Arc<Watch>) -> Result<Self, DoorError> {
+        let addresses = places.peers.iter().filter_map(|(_, address)| *address);
+        let known: Vec<IpAddr> = addresses
+            .map(|address| address.ip().to_canonical())
+            .collect();
+        let peers = Arc::new(Peers::new(places.peers));
+        let path = places.control;
+        let control = Control::open(&path, watch.clone(), peers.clone()).await;
+        let control = control.map_err(|error| DoorError::Control { path, error })?;
+        let page = match places.page {
+            Some(address) => {
+                let page = Page::open(address, watch.clone(), peers.clone()).await;
+                Some(page.map_err(|error| DoorError::Page { address, error })?)
+            }
+            None => None,
+        };
+        let told = match places.listen {
+            Some(address) => {
+                let told = Told::open(address, known, watch.clone()).await;
+                Some(told.map_err(|error| DoorError::Listen { address, error })?)
+            }
+            None => None,
+        };
+        let source = places.listen.map(|address| address.ip());
+        Ok(Self {
+            _control: control,
+            page,
+            told,
+            // The peers know this node by the address that they ask it at.
+            asking: tokio::spawn(peers.ask(source)),
+        })
+    }
+
+    /// Where the status page is.
+    pub(crate) fn page(&self) -> Option<SocketAddr> {
+        self.page.as_ref().map(Page::address)
+    }
+
+    /// Where peers ask.
+    pub(crate) fn listen(&self) -> Option<SocketAddr> {
+        self.told.as_ref().map(Told::address)
+    }
+}
+
+impl Drop for Doors {
+    fn drop(&mut self) {
+        self.asking.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config;
+    use super::*;
+
+    #[test]
+    fn the_file_says_where_the_doors_are() {
+        let text = r#"
+            [node]
+            id = 0
+            name = "alpha"
+            run = "/run/other"
+            [[node.peer]]
+            id = 1
+            name = "beta"
+            status = "10.0.0.2:8479"
+            [status]
+            page = "127.0.0.1:8480"
+            listen = "10.0.0.1:8479"
+            [[unit]]
+            name = "web"
+            [[unit.carp]]
+            interface = "eth0"
+            vhid = 1
+            addresses = ["192.0.2.1/24"]
+            passphrase = ""
+        "#;
+        let places = Places::of(&config::parse(text).unwrap());
+        assert_eq!(places.control, PathBuf::from("/run/other/had.sock"));
+        assert_eq!(places.page, "127.0.0.1:8480".parse().ok());
+        assert_eq!(places.listen, "10.0.0.1:8479".parse().ok());
+        let (node, address) = &places.peers[0];
+        assert_eq!((node.id, &*node.name), (1, "beta"));
+        assert_eq!(*address, "10.0.0.2:8479".parse().ok());
+    }
+}
