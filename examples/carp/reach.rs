@@ -39,7 +39,7 @@ impl Default for Interface {
 }
 
 /// The same as a file has it.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawInterface {
     pub(crate) name: String,
@@ -53,7 +53,7 @@ pub(crate) struct RawInterface {
     ignore_carrier: bool,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum RawLink {
     #[default]

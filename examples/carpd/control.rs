@@ -238,6 +238,22 @@ fn stats(stats: &Stats) -> Map<String, Value> {
         .collect()
 }
 
+impl Rules {
+    /// Those that a machine follows, if they have a name here.
+    pub(crate) fn of(dialect: Dialect) -> Option<Self> {
+        Some(match dialect {
+            Dialect::FreeBsd(FreeBsd::From14) => Self::Freebsd,
+            Dialect::FreeBsd(FreeBsd::From10To13) => Self::Freebsd10,
+            Dialect::OpenBsd(OpenBsd::Since2025) => Self::Openbsd,
+            Dialect::OpenBsd(OpenBsd::Before2025) => Self::OpenbsdOld,
+            Dialect::UCarp(_) => Self::Ucarp,
+            Dialect::Vrrp(Vrrp::Rfc9568) => Self::Vrrp,
+            Dialect::Vrrp(Vrrp::FreeBsd15) => Self::VrrpFreebsd,
+            _ => return None,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use core::net::IpAddr;

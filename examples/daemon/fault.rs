@@ -28,6 +28,11 @@ impl Fault {
         self
     }
 
+    /// What is wrong, without its place.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
     /// Shows it with its place: `FILE:LINE:COLUMN: what`, and the hint in a line of its own.
     pub(crate) fn in_file<'a>(&'a self, path: &'a Path, text: &'a str) -> impl fmt::Display + 'a {
         InFile {

@@ -1,52 +1,68 @@
 #!/bin/sh
-# The kernel's device of a unit's storage where there is no module `nbd`: a loop device on a file
-# that qemu-storage-daemon shows by FUSE. For [unit.device] of had:
+# Makes a block device of storage, for machines whose kernel has no NBD: qemu-storage-daemon is the
+# client and shows the storage as a file by FUSE, and losetup makes a device of that. HAD_DEVICE
+# becomes a symbolic link to it, so give it a name of its own, such as /run/had/files.dev.
 #
-#     device = "/run/had/files.device"
-#     attach = ["/usr/local/libexec/had/attach-fuse.sh"]
-#     detach = ["/usr/local/libexec/had/attach-fuse.sh", "detach"]
+#   attach-fuse.sh [attach|detach]       with HAD_UNIT, HAD_SOCKET, HAD_EXPORT, HAD_DEVICE
 #
-# The device is a symbolic link to the loop device. Either command may be repeated; `detach` also
-# takes away what a had has left behind that was killed.
-set -eu
+# Both are harmless when there is nothing to do. What was left behind by somebody who was killed,
+# with requests that nobody answers, is taken away as well.
+set -u
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
-file=$HAD_DEVICE.file
-pid=$HAD_DEVICE.pid
+file="$HAD_DEVICE.fuse"
+pidfile="$HAD_DEVICE.pid"
 
-# Whether the daemon is alive, and not another process that has got its number. One that has ended
-# and that nobody has waited for has no program any more.
-runs() {
-    [ -s "$pid" ] && read -r number <"$pid" && [ -e "/proc/$number/exe" ] &&
-        [ "$(cat "/proc/$number/comm" 2>/dev/null)" = qemu-storage-da ]
+# The process of the client, if it lives and is what it was.
+client() {
+    pid=$(cat "$pidfile" 2>/dev/null) || return 1
+    [ -n "$pid" ] && grep -q qemu-storage-daemon "/proc/$pid/comm" 2>/dev/null && return 0
+    # The name of a process is cut to 15 characters.
+    [ -n "$pid" ] && grep -q '^qemu-storage-da' "/proc/$pid/comm" 2>/dev/null
 }
 
 detach() {
-    if loop=$(readlink "$HAD_DEVICE"); then
-        losetup --detach "$loop" 2>/dev/null || :
-        # In use it stays, until it is not any more.
-        if [ "$(losetup --noheadings --output BACK-FILE "$loop" 2>/dev/null)" = "$file" ]; then
-            echo "$loop is in use" >&2
+    if [ -L "$HAD_DEVICE" ]; then
+        loop=$(readlink "$HAD_DEVICE")
+        # As long as it is mounted it is only marked to go; then this must not succeed.
+        if grep -q "^$loop " /proc/mounts; then
+            echo "$loop is mounted" >&2
             exit 1
         fi
-        rm "$HAD_DEVICE"
+        timeout 5 losetup --detach "$loop" 2>/dev/null
+        rm -f "$HAD_DEVICE"
     fi
-    if runs; then
-        kill "$number"
-        while runs; do sleep 0.005; done
+    if client; then
+        kill "$pid" 2>/dev/null
+        for _ in 1 2 3 4 5 6 7 8 9 10; do
+            client || break
+            sleep 0.1
+        done
+        client && kill -KILL "$pid" 2>/dev/null
     fi
-    # A daemon that was killed leaves its mount.
-    umount "$file" 2>/dev/null || :
-    rm -f "$pid" "$file"
+    if grep -q " $file fuse" /proc/mounts; then
+        umount --lazy "$file" 2>/dev/null
+    fi
+    rm -f "$pidfile" "$file"
+    return 0
 }
 
-if [ "${1-}" = detach ]; then
+attach() {
+    if [ -b "$HAD_DEVICE" ] && client; then
+        return 0
+    fi
     detach
-    exit
-fi
-# What is there now belongs to a former connection.
-detach
-: >"$file"
-qemu-storage-daemon --daemonize --pidfile "$pid" \
-    --blockdev "driver=nbd,node-name=unit,server.type=unix,server.path=$HAD_SOCKET,export=$HAD_EXPORT" \
-    --export "type=fuse,id=unit,node-name=unit,mountpoint=$file,writable=on,allow-other=off"
-ln -s "$(losetup --find --show --direct-io=on "$file")" "$HAD_DEVICE"
+    : >"$file"
+    qemu-storage-daemon --daemonize --pidfile "$pidfile" \
+        --blockdev "driver=nbd,node-name=had,server.type=unix,server.path=$HAD_SOCKET,export=$HAD_EXPORT" \
+        --export "type=fuse,id=had,node-name=had,mountpoint=$file,writable=on,growable=off" || exit 1
+    # Without the page cache of the file: what is written is at once where it belongs.
+    loop=$(losetup --find --show --direct-io=on "$file") || { detach; exit 1; }
+    ln -sfn "$loop" "$HAD_DEVICE"
+}
+
+case "${1:-attach}" in
+attach) attach ;;
+detach) detach ;;
+*) echo "usage: $0 [attach|detach]" >&2; exit 64 ;;
+esac

@@ -7,6 +7,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::num::{NonZeroU8, NonZeroU16};
 use std::path::{Path, PathBuf};
 
+use ha_core::failover::NodeId;
 use ha_core::hast_proto::{Checksum, Compression, Replication, ResourceName};
 use ha_core::io::arbiter::etcd::Endpoint;
 use serde::Deserialize;
@@ -170,11 +171,12 @@ pub(crate) struct Resource {
     pub(crate) name: Option<Spanned<Text<ResourceName>>>,
     pub(crate) local: PathBuf,
     pub(crate) remote: Text<Remote>,
+    pub(crate) peer: Option<Spanned<Text<Word>>>,
     pub(crate) source: Option<Text<Remote>>,
     pub(crate) replication: Option<Text<Replication>>,
     pub(crate) checksum: Option<Text<Checksum>>,
     pub(crate) compression: Option<Text<Compression>>,
-    #[serde(default = "seconds::<20>")]
+    #[serde(default = "seconds::<3>")]
     pub(crate) timeout: Spanned<Seconds>,
     #[serde(default = "seconds::<3>")]
     pub(crate) reconnect: Spanned<Seconds>,
@@ -378,6 +380,27 @@ fn seconds<const N: u64>() -> Spanned<Seconds> {
 
 fn times<const N: u16>() -> NonZeroU16 {
     NonZeroU16::new(N).unwrap_or(NonZeroU16::MIN)
+}
+
+impl Config {
+    /// The node that a resource is replicated with.
+    pub(crate) fn storage_peer(&self, resource: &Resource) -> Result<NodeId, &'static str> {
+        let mut peers = self.node.peers.iter();
+        let found = match &resource.peer {
+            Some(name) => peers.find(|peer| peer.name.get_ref() == name.get_ref()),
+            None if self.node.peers.len() > 1 => return Err("there are several peers"),
+            None => peers.next(),
+        };
+        let peer = found.ok_or("there is no such peer")?;
+        NodeId::new(*peer.id.get_ref()).map_err(|_| "the peer has no id")
+    }
+}
+
+impl Resource {
+    /// When a write is done: as `hast.conf` has it, unless the file says something.
+    pub(crate) fn replication(&self) -> Replication {
+        self.replication.map_or(Replication::Memsync, |text| text.0)
+    }
 }
 
 impl Unit {

@@ -1,5 +1,6 @@
 //! The program: its modules, and what the command line has it do.
 
+mod addresses;
 mod check;
 mod client;
 #[cfg(test)]
@@ -9,6 +10,7 @@ mod cluster_tests;
 mod command;
 mod config;
 mod control;
+mod create;
 mod doors;
 mod drill;
 mod events;
@@ -28,11 +30,14 @@ mod page;
 mod passphrase;
 mod peers;
 mod plan;
+mod run;
 mod snapshot;
+mod storage;
 mod text;
 mod timeline;
 mod told_carp;
 mod told_hast;
+mod unit;
 mod values;
 mod vhosts;
 mod watch;
@@ -44,8 +49,12 @@ mod vhost;
 
 #[path = "../daemon/clients.rs"]
 mod clients;
+#[path = "../daemon/end.rs"]
+mod end;
 #[path = "../daemon/fault.rs"]
 mod fault;
+#[path = "../daemon/notify.rs"]
+mod notify;
 #[path = "../daemon/read.rs"]
 mod read;
 #[path = "../daemon/socket.rs"]
@@ -75,19 +84,53 @@ pub(super) fn main() -> ExitCode {
             let status = orders::run(&ask, &mut io::stdout(), &mut io::stderr());
             ExitCode::from(status)
         }
-        Command::Run(run) => match config::load(&run.config) {
-            Ok(config) => {
-                eprintln!(
-                    "{}: it is right, with {} units",
-                    run.config.display(),
-                    config.units.len()
-                );
-                ExitCode::SUCCESS
-            }
-            Err(faults) => {
-                eprintln!("{faults}");
-                ExitCode::from(1)
-            }
-        },
+        Command::Run(run) => ExitCode::from(run_node(&run)),
+        Command::Create(create) => ExitCode::from(make_disk(&create)),
     }
+}
+
+fn make_disk(options: &options::Create) -> u8 {
+    let made = config::load(&options.config)
+        .and_then(|config| create::run(&config, &options.unit, options.force));
+    match made {
+        Ok(made) => {
+            println!("{made}");
+            0
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            1
+        }
+    }
+}
+
+fn run_node(options: &options::Run) -> u8 {
+    let config = match config::load(&options.config) {
+        Ok(config) => config,
+        Err(faults) => {
+            eprintln!("{faults}");
+            return 1;
+        }
+    };
+    if options.check {
+        let (path, units) = (options.config.display(), config.units.len());
+        println!("{path}: it is right; units: {units}");
+        return 0;
+    }
+    let stderr = match stderr::start(options.log.as_deref(), options.log_format) {
+        Ok(stderr) => stderr,
+        Err(error) => {
+            eprintln!("had: {error}");
+            return 1;
+        }
+    };
+    let code = match run::start(&config) {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::error!("{error}");
+            2
+        }
+    };
+    stderr.flush();
+    code
 }

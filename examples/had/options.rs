@@ -19,6 +19,8 @@ pub(crate) struct Options {
 pub(crate) enum Command {
     /// Runs the node until SIGTERM
     Run(Run),
+    /// Makes the disk of a unit ready for replication: once, on each node
+    Create(Create),
     #[command(flatten)]
     Ask(Ask),
 }
@@ -37,4 +39,16 @@ pub(crate) struct Run {
     /// What the log looks like
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) log_format: LogFormat,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Create {
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/had/had.toml")]
+    pub(crate) config: PathBuf,
+    /// The unit
+    pub(crate) unit: String,
+    /// Overwrites what is there
+    #[arg(long)]
+    pub(crate) force: bool,
 }

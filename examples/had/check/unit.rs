@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use ha_core::failover::{ConfigError, Failover, NodeId, PlanError};
+use ha_core::hast_proto::Replication;
 use toml::Spanned;
 
 use super::super::config::{Arbiter, Config, Mount, Resource, Service, Unit};
@@ -87,6 +88,21 @@ fn storage(config: &Config, unit: &Unit, resource: &Resource, faults: &mut Fault
                 **unit.name.get_ref()
             ),
             "add [hast] with `listen`: the address of this node on the network of the storage",
+        );
+    }
+    if let Err(what) = config.storage_peer(resource) {
+        let span = resource
+            .peer
+            .as_ref()
+            .map_or(unit.name.span(), Spanned::span);
+        let hint = "name the [[node.peer]] that has the other copy: peer = \"beta\"";
+        faults.hinted(span, what, hint);
+    }
+    if let (Replication::Async, Some(_)) = (resource.replication(), &unit.arbiter) {
+        faults.hinted(
+            unit.name.span(),
+            "with async the peer always lacks something, so the arbiter would let nobody take over",
+            "take replication = \"memsync\" or \"fullsync\"",
         );
     }
     let (timeout, least) = (&resource.timeout, Duration::from_secs(1));
