@@ -1,4 +1,4 @@
-//! A node's changes are discarded by command: they are saved first (HAST §5.3, row 7).
+//! A node's changes are discarded by command: they are saved first (HAST §16.3).
 //!
 //! After a split brain somebody decides whose changes are lost. On that node, which serves nobody
 //! and has no session meanwhile, [`Discard`] reads what may differ, has it written to a file in

@@ -67,7 +67,7 @@ pub enum Request {
     Progress(Progress),
 }
 
-/// How the synchronisation of a secondary stands, which the protocol does not tell it.
+/// How the synchronisation of a secondary stands, which the protocol does not tell it (HAST §16.1).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "the nodes agree or they do not")]
 pub enum Progress {
