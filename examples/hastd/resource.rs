@@ -30,7 +30,7 @@ pub(crate) struct Peering {
 }
 
 /// How long a change of the role may take, of which the clients of its device may have some.
-const ROLE_CHANGE: Duration = Duration::from_millis(1900);
+const ROLE_CHANGE: Duration = Duration::from_millis(1800);
 
 /// A resource at work.
 #[derive(Debug)]
