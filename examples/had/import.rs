@@ -42,7 +42,9 @@ pub(crate) fn run(
     };
     let text = write(&name, hast.as_ref(), &groups);
     if let Err(faults) = config::parse(&text) {
-        let what = faults.iter().map(|fault| format!("#     {}\n", fault.what()));
+        let what = faults
+            .iter()
+            .map(|fault| format!("#     {}\n", fault.what()));
         let what: String = what.collect();
         return Ok(format!("# It is not complete yet:\n{what}{text}"));
     }
@@ -132,7 +134,10 @@ fn write(name: &str, hast: Option<&Hast>, groups: &[Group]) -> String {
     // The same on all nodes: the places in the order of the names.
     let place = names.iter().position(|other| is_this(other)).unwrap_or(0);
     let _ = write!(out, "[node]\nid = {place}\nname = {}\n", quoted(name));
-    let others = names.iter().enumerate().filter(|(other, _)| *other != place);
+    let others = names
+        .iter()
+        .enumerate()
+        .filter(|(other, _)| *other != place);
     for (id, other) in others {
         let name = quoted(other);
         let _ = write!(out, "\n[[node.peer]]\nid = {id}\nname = {name}\n");
@@ -147,11 +152,18 @@ fn write(name: &str, hast: Option<&Hast>, groups: &[Group]) -> String {
         [] => unit(&mut out, "service", groups, None),
         [first, rest @ ..] => {
             if !rest.is_empty() && !groups.is_empty() {
-                out.push_str("\n# All addresses are the first unit's: move them to whose they are.\n");
+                out.push_str(
+                    "\n# All addresses are the first unit's: move them to whose they are.\n",
+                );
             }
             unit(&mut out, first.name.as_str(), groups, Some((0, first)));
             for (number, resource) in (1..).zip(rest) {
-                unit(&mut out, resource.name.as_str(), &[], Some((number, resource)));
+                unit(
+                    &mut out,
+                    resource.name.as_str(),
+                    &[],
+                    Some((number, resource)),
+                );
             }
         }
     }
@@ -278,7 +290,10 @@ mod tests {
 
     fn import(hast: &str, rc: &str) -> Result<String, String> {
         let folder = tempfile::tempdir().unwrap();
-        let (conf, lines) = (folder.path().join("hast.conf"), folder.path().join("rc.conf"));
+        let (conf, lines) = (
+            folder.path().join("hast.conf"),
+            folder.path().join("rc.conf"),
+        );
         fs::write(&conf, hast).unwrap();
         fs::write(&lines, rc).unwrap();
         run(Some(&conf), Some(&lines), Some("alpha"))
@@ -295,17 +310,25 @@ mod tests {
         let [seven, eight] = [0, 1].map(|at| unit.carp[at].get_ref());
         assert_eq!(seven.addresses.get_ref().len(), 2);
         assert_eq!(seven.passphrase.as_deref().unwrap(), "pass\\\\word");
-        assert_eq!(seven.advskew.as_ref().map(|skew| *skew.get_ref()), Some(100));
+        assert_eq!(
+            seven.advskew.as_ref().map(|skew| *skew.get_ref()),
+            Some(100)
+        );
         assert!(!eight.multicast.get_ref());
         let resource = unit.resource.as_ref().unwrap().get_ref();
-        assert_eq!(resource.replication(), ha_core::hast_proto::Replication::Fullsync);
+        assert_eq!(
+            resource.replication(),
+            ha_core::hast_proto::Replication::Fullsync
+        );
         assert_eq!(resource.remote.0.0.as_str(), "tcp://192.0.2.2");
     }
 
     #[test]
     fn what_is_missing_is_said_in_front() {
         let text = import(HAST, "").unwrap();
-        assert!(text.starts_with("# It is not complete yet:\n#     unit shared has no addresses\n"));
+        assert!(
+            text.starts_with("# It is not complete yet:\n#     unit shared has no addresses\n")
+        );
     }
 
     #[test]

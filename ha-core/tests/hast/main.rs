@@ -21,3 +21,5 @@ mod replicate;
 mod roles;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "failover")]
+mod unit;
