@@ -12,8 +12,8 @@ use super::stderr::LogFormat;
 
 /// Mirrors block devices between two nodes by HAST, and serves them to NBD clients.
 ///
-/// Signals: HUP reads the configuration again, TERM, INT and QUIT hand over what is under way,
-/// close the devices, and end. A second one ends at once.
+/// Signals: HUP reads the configuration and the certificates again; TERM, INT and QUIT hand over what
+/// is under way, close the devices, and end. A second one ends at once.
 ///
 /// Exit status: 0 ended by a signal; 64 usage; 70 failed while running; 71 an address cannot be
 /// listened on; 72, 78 the configuration cannot be read, is wrong; 75 it runs already.

@@ -150,7 +150,7 @@ fn attempt_input(choices: &mut Choices<'_>, metadata: &Metadata) -> connecting::
             let welcome = FirstAnswer::Welcome(Welcome {
                 version,
                 token,
-                reunion: choices.next().is_multiple_of(2),
+                reunion: choices.below(2) == 0,
             });
             Input::Frame(which, answer(&welcome, encoder))
         }

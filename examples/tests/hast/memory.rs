@@ -138,6 +138,7 @@ fn session(secondary: SocketAddr) -> io::Result<(TcpStream, TcpStream)> {
         virgin: true,
         resource_id: ResourceId::new(5),
         counters: Counters::default(),
+        reunion: None,
     });
     second.write_all(&octets(&step))?;
     hear(&mut first, Phase::Answer)?;
@@ -288,6 +289,7 @@ fn agree(listener: &TcpListener, end: Instant) -> io::Result<(TcpStream, TcpStre
     let welcome = FirstAnswer::Welcome(Welcome {
         version: Some(Version::V2),
         token: Token::new([7; 16]),
+        reunion: false,
     });
     first.write_all(&welcome.encode(&mut Encoder::new()).concat())?;
     let mut second = accept(listener, end)?;

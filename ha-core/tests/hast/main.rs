@@ -19,6 +19,7 @@ mod pair;
 mod relay;
 mod replicate;
 mod roles;
+mod split;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "failover")]

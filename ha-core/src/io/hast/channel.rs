@@ -1,6 +1,7 @@
 //! What a connection runs in: nothing, or TLS.
 
 use core::net::SocketAddr;
+use std::io;
 
 use hast_proto::ResourceName;
 use hast_proto::frame::Phase;
@@ -112,4 +113,23 @@ impl Wrapping {
             }
         }
     }
+}
+
+/// What is told of a connection to the peer that has failed, if that was TLS: a peer that does not
+/// believe this node says so only after this side is through with its handshake.
+#[cfg_attr(
+    not(feature = "tls"),
+    expect(
+        unused_variables,
+        clippy::needless_pass_by_value,
+        reason = "TLS needs it"
+    )
+)]
+pub(super) fn failure(peer: SocketAddr, error: io::Error) -> Option<EventKind> {
+    #[cfg(feature = "tls")]
+    if tls::is_of_tls(&error) {
+        let reason = Refusal::handshake(error);
+        return Some(EventKind::Unproven { peer, reason });
+    }
+    None
 }

@@ -13,7 +13,7 @@ use hast_proto::saved::{HEADER_LEN, Next, PIECE_HEAD_LEN, Reader};
 use super::split::DiscardError;
 
 /// A file that is being written. What is not [published](Self::publish) goes when this is dropped;
-/// what a crash leaves of it is overwritten by the next try.
+/// what a crash leaves of it is removed by the next try.
 #[derive(Debug)]
 pub(super) struct SavedFile {
     file: File,
@@ -32,8 +32,13 @@ impl SavedFile {
         let mut part = OsString::from(path);
         part.push(".part");
         let part = PathBuf::from(part);
+        // What a crash has left; and nobody's link is followed.
+        match fs::remove_file(&part) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(true);
+        options.write(true).create_new(true);
         // It holds what was on the disk, which is not for everybody.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);

@@ -13,8 +13,8 @@
 //! - is vouched for by an authority of [`Identity`], and valid now,
 //! - may be used by servers and by clients, as roles are swapped: the extended key usage, if there
 //!   is one, has both,
-//! - has the peer's name among its alternative names: a DNS name, or an IP address if the
-//!   [`PeerName`] is one. The subject's common name is not looked at;
+//! - has the peer's name among its alternative names: a DNS name, in which `*` stands for any first
+//!   label, or an IP address if the [`PeerName`] is one. The subject's common name is not looked at;
 //! - has, also among its alternative names, the URI `hast:RESOURCE` for this resource, in which
 //!   octets may be written as `%` and two hexadecimal digits, and those that a URI cannot hold must
 //!   be. A certificate without such a URI is for no resource at all: one that was made for a web

@@ -17,13 +17,11 @@ use tokio::time::Instant;
 
 use super::super::super::super::clock::{self, within};
 use super::super::super::address::NetAddress;
-use super::super::super::channel::Wrapping;
+use super::super::super::channel::{self, Wrapping};
 use super::super::super::event::EventKind;
 use super::super::super::link::{Broken, Link};
 use super::super::super::split::Split;
 use super::super::super::tcp;
-#[cfg(feature = "tls")]
-use super::super::super::tls;
 use super::super::{Common, Done};
 use super::PrimarySide;
 
@@ -78,8 +76,11 @@ impl Attempt {
                 Poll::Ready(Err(Broken::Invalid(error))) => Input::Invalid(which, error),
                 Poll::Ready(Err(broken @ (Broken::Closed | Broken::Failed(_)))) => {
                     *self.link(which) = None;
-                    #[cfg(feature = "tls")]
-                    tell_failed(broken, self.peer, common);
+                    if let (Broken::Failed(error), Some(peer)) = (broken, self.peer) {
+                        if let Some(failure) = channel::failure(peer, error) {
+                            common.tell(failure);
+                        }
+                    }
                     // A peer that refuses closes both, and says why on the first.
                     match which {
                         Which::Second if self.first.is_some() => continue,
@@ -288,18 +289,6 @@ async fn dial(
 fn unreachable(address: Option<SocketAddr>, error: io::Error) -> EventKind {
     let error = Arc::new(error);
     EventKind::Unreachable { address, error }
-}
-
-/// Tells why a connection has failed, if that was TLS: a peer that does not believe this node says
-/// so only after this side is through with its handshake.
-#[cfg(feature = "tls")]
-fn tell_failed(broken: Broken, peer: Option<SocketAddr>, common: &Common) {
-    if let (Broken::Failed(error), Some(peer)) = (broken, peer) {
-        if tls::is_of_tls(&error) {
-            let reason = tls::Refusal::handshake(error);
-            common.tell(EventKind::Unproven { peer, reason });
-        }
-    }
 }
 
 fn fresh_id() -> Option<ResourceId> {
