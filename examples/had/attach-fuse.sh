@@ -13,12 +13,11 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 file="$HAD_DEVICE.fuse"
 pidfile="$HAD_DEVICE.pid"
 
-# The process of the client, if it lives and is what it was.
+# The process of the client, if it lives and is what it was. One that has ended, and for which nobody
+# has waited, has no program any more. The name of a process is cut to 15 characters.
 client() {
-    pid=$(cat "$pidfile" 2>/dev/null) || return 1
-    [ -n "$pid" ] && grep -q qemu-storage-daemon "/proc/$pid/comm" 2>/dev/null && return 0
-    # The name of a process is cut to 15 characters.
-    [ -n "$pid" ] && grep -q '^qemu-storage-da' "/proc/$pid/comm" 2>/dev/null
+    [ -s "$pidfile" ] && read -r pid <"$pidfile" && [ -e "/proc/$pid/exe" ] &&
+        read -r name <"/proc/$pid/comm" && [ "$name" = qemu-storage-da ]
 }
 
 detach() {
@@ -34,9 +33,11 @@ detach() {
     fi
     if client; then
         kill "$pid" 2>/dev/null
-        for _ in 1 2 3 4 5 6 7 8 9 10; do
-            client || break
-            sleep 0.1
+        # Short waits: a planned move of the unit waits as well.
+        tries=100
+        while [ $tries -gt 0 ] && client; do
+            sleep 0.01
+            tries=$((tries - 1))
         done
         client && kill -KILL "$pid" 2>/dev/null
     fi

@@ -76,7 +76,12 @@ use self::options::{Command, Options};
 
 /// 0 when all went well, 1 for bad arguments or a bad configuration, 2 for what fails later.
 pub(super) fn main() -> ExitCode {
-    let options = match Options::try_parse() {
+    start(std::env::args_os())
+}
+
+/// The same with these arguments, the name of the program first.
+pub(crate) fn start(arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
+    let options = match Options::try_parse_from(arguments) {
         Ok(options) => options,
         Err(error) => {
             // Also the help that was asked for, which is no error.

@@ -15,8 +15,9 @@ use super::command;
 use super::config::{self, Config, Unit};
 
 /// How long requests wait at the start of a primary for the peer to be met: it was the peer that
-/// served until now, and that is mostly gone.
-const FIRST_CONTACT: Duration = Duration::from_millis(500);
+/// served until now, and that is mostly gone. One that lives and is primary still says so, and is
+/// waited for longer.
+const FIRST_CONTACT: Duration = Duration::from_millis(250);
 /// The longest time without a sign of life; the timeout is at least twice as long.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 

@@ -222,6 +222,8 @@ pub struct Primary<T> {
     peer: Peer<T>,
     /// Whether requests wait for an attempt to end, and until when at the latest.
     held_until: Option<T>,
+    /// The same for a peer that lives, and has asked to wait.
+    patient_until: Option<T>,
     writes: BTreeMap<u64, Write>,
     /// Those of them that are not on the local disk, and so in the way of later ones.
     blocking: Ranges,
@@ -281,6 +283,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             map: active,
             peer: Peer::new(),
             held_until: None,
+            patient_until: None,
             writes: BTreeMap::new(),
             blocking: Ranges::default(),
             ready: BTreeSet::new(),
@@ -318,6 +321,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
                 self.state = State::Running;
                 if self.config.partner == Partner::Configured {
                     self.held_until = Some(now + self.config.first_contact);
+                    self.patient_until = Some(now + self.config.timeout);
                     self.connect(now);
                 }
             }

@@ -1349,15 +1349,24 @@ fn requests_wait_for_the_first_attempt_but_not_for_long() {
     node.input(Input::ConnectFailed(id, failure));
     assert_eq!(node.take(), "read 0, map");
 
-    // The peer is primary, too, and asks to wait: another attempt, every second.
+    // The peer is primary, too, and asks to wait: it is asked again and again, for longer than a
+    // silent one is, and all that time nothing is done without it.
     let mut node = waiting();
-    let id = node.connect.take().unwrap();
     let refused = Refused::from(Refusal::Role(hast_proto::Role::Primary));
-    let failure = hast_proto::handshake::Failure::Refused(refused);
-    node.input(Input::ConnectFailed(id, failure));
-    assert_eq!(node.take(), "");
-    node.wait(SECOND);
-    assert!(node.connect.is_some());
+    let refuse = |node: &mut Node| {
+        let id = node.connect.take().unwrap();
+        let failure = hast_proto::handshake::Failure::Refused(refused.clone());
+        node.input(Input::ConnectFailed(id, failure));
+    };
+    for _ in 0..199 {
+        refuse(&mut node);
+        assert_eq!(node.take(), "");
+        node.wait(SECOND / 10);
+    }
+    // But not for ever.
+    refuse(&mut node);
+    node.wait(SECOND / 10);
+    assert_eq!(node.take(), "read 0, map");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Network namespaces that nobody can leave behind: they have no name, only a handle, and end with
-//! the process that holds it.
+//! Namespaces that nobody can leave behind: they have no name, only a handle, and end with the
+//! process that holds it.
 
 use std::fs::File;
 use std::io;
@@ -11,7 +11,8 @@ use std::thread::{self, JoinHandle};
 
 use nix::sched::{CloneFlags, setns, unshare};
 
-/// A network namespace with nothing in it but a loopback interface that is up.
+/// A network namespace with nothing in it but a loopback interface that is up, and maybe namespaces
+/// of other kinds beside it.
 pub(crate) struct Namespace {
     handle: File,
     /// To the thread that lives inside and starts processes there; `None` while being dropped.
@@ -27,10 +28,16 @@ struct Spawn {
 
 impl Namespace {
     pub(crate) fn new() -> Self {
+        Self::with(CloneFlags::empty())
+    }
+
+    /// The same for the processes that are started inside, which are in new namespaces of these
+    /// kinds, too.
+    pub(crate) fn with(others: CloneFlags) -> Self {
         let (spawner, requests) = channel();
         let (created, creation) = channel();
         let thread = thread::spawn(move || {
-            unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace, which needs root");
+            unshare(CloneFlags::CLONE_NEWNET | others).expect("a namespace, which needs root");
             let handle = File::open("/proc/thread-self/ns/net").expect("a handle of the namespace");
             created.send(handle).expect("a creator who waits");
             spawn_each(&requests);

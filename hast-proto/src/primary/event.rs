@@ -36,8 +36,9 @@ pub struct Config {
     /// How long to wait between attempts to connect.
     pub reconnect: Duration,
     /// How long requests wait at the start for the first attempt to end: whoever served them at
-    /// once might serve stale data, or write against a peer that has newer ones. They wait as
-    /// long when the peer is lost while only it has everything.
+    /// once might serve stale data, or write against a peer that has newer ones. A peer that says
+    /// that it is primary still is waited for again and again, until `timeout` is over. They wait
+    /// as long when the peer is lost while only it has everything.
     pub first_contact: Duration,
     /// How many device requests may be pending; 1 to 65,535.
     pub max_requests: usize,

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::peer::{SOON, Stage};
+use super::peer::{ASKED, Stage};
 use super::{Event, LocalCopy, Output, Primary, SessionId};
 use crate::consistency::Consistency;
 use crate::decision::{AnswerError, Changes, Virgin};
@@ -97,13 +97,23 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         // HAST §1.6: the peer is primary, too, and may be about to give that up.
         let wait = matches!(&failure, Failure::Refused(refused) if refused.wait);
         let delay = if wait && self.held_until.is_some() {
-            SOON.min(self.config.reconnect)
+            self.hold_on(now);
+            ASKED.min(self.config.reconnect)
         } else {
             self.release();
             self.config.reconnect
         };
         self.event(Event::ConnectFailed(failure));
         self.wait(now, delay);
+    }
+
+    /// Goes on holding requests back: the peer lives and may have written what this node lacks,
+    /// so its next answer is worth waiting for.
+    fn hold_on(&mut self, now: T) {
+        let longer = now + self.config.first_contact.max(2 * ASKED);
+        self.held_until = self
+            .held_until
+            .max(self.patient_until.map(|end| end.min(longer)));
     }
 
     pub(super) fn on_session(&mut self, id: SessionId, session: Session) {

@@ -13,8 +13,11 @@ use crate::handshake::{Failure, Session};
 use crate::message::{Reply, Request};
 use crate::types::{Errno, Length, Offset, Sequence, Version};
 
-/// How long to wait after a session was lost, or the peer has asked to wait (HAST §1.6).
+/// How long to wait after a session was lost.
 pub(super) const SOON: Duration = Duration::from_secs(1);
+/// How long to wait when the peer has asked to (HAST §1.6): it gives its role up by closing a file
+/// system or two, and until it has, nothing is served here.
+pub(super) const ASKED: Duration = Duration::from_millis(100);
 
 /// Where things stand with the peer.
 #[derive(Clone, Debug, Eq, PartialEq)]
