@@ -8,7 +8,7 @@ use std::path::Path;
 use ha_core::carp_proto::{Peer, Words};
 use ha_core::hast_proto::conf::{self, DEFAULT_PORT, Endpoint, File, Host};
 
-use super::{check, config, read};
+use super::{config, read};
 
 /// What hosts listen on by themselves when hast.conf does not say it.
 const ANYWHERE: &str = "[::]:8457";
@@ -42,9 +42,7 @@ pub(crate) fn run(
     };
     let text = write(&name, hast.as_ref(), &groups);
     if let Err(faults) = config::parse(&text) {
-        let what = faults
-            .iter()
-            .map(|fault| format!("#     {}\n", fault.what()));
+        let what = faults.iter().map(|fault| format!("#     {fault}\n"));
         let what: String = what.collect();
         return Ok(format!("# It is not complete yet:\n{what}{text}"));
     }
