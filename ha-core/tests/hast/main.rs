@@ -22,3 +22,5 @@ mod roles;
 mod split;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "failover")]
+mod unit;
