@@ -18,7 +18,7 @@ use super::check;
 use super::fault::Fault;
 use super::reach::{RawInterface, yes};
 use super::read;
-use super::values::{CommandLine, Remote, Seconds, Text, Url, Word};
+use super::values::{CommandLine, Remote, Seconds, Source, Text, Url, Word};
 use super::vhost::{Rules, Shared, secret};
 
 /// Reads and checks a file. The error says all that is wrong, each with its place.
@@ -172,7 +172,7 @@ pub(crate) struct Resource {
     pub(crate) local: PathBuf,
     pub(crate) remote: Text<Remote>,
     pub(crate) peer: Option<Spanned<Text<Word>>>,
-    pub(crate) source: Option<Text<Remote>>,
+    pub(crate) source: Option<Text<Source>>,
     pub(crate) replication: Option<Text<Replication>>,
     pub(crate) checksum: Option<Text<Checksum>>,
     pub(crate) compression: Option<Text<Compression>>,

@@ -154,6 +154,19 @@ impl FromStr for Remote {
     }
 }
 
+/// An address to connect from, of any port: `10.0.0.1`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Source(pub(crate) NetAddress);
+
+impl FromStr for Source {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let address = NetAddress::parse(text, 0);
+        address.map(Self).map_err(|error| error.to_string())
+    }
+}
+
 /// `http://10.0.0.1:8080/health`. The host is the number of an address, so that a look never
 /// waits for a name server.
 #[derive(Clone, Debug, Eq, PartialEq)]

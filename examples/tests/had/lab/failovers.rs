@@ -116,6 +116,11 @@ pub(crate) fn run(settings: Settings, moves: usize) {
         events: 0,
     };
     for kind in Kind::ROUND.into_iter().cycle() {
+        if let Ok(only) = std::env::var("HAD_ONLY") {
+            if kind != Kind::ROUND[only.parse::<usize>().unwrap()] {
+                continue;
+            }
+        }
         run.event(kind);
         let is_round = run.events as usize % Kind::ROUND.len() == 0;
         if run.moves >= moves && (is_round || moves > 20) {

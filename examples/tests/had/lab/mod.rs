@@ -13,6 +13,13 @@ mod audit;
 mod client;
 mod disk;
 mod failovers;
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "neither `main` nor the unit tests of had are run here"
+)]
+#[path = "../../../had/main.rs"]
+mod had;
 mod machine;
 #[path = "../../../../ha-core/tests/network/namespace.rs"]
 mod namespace;
@@ -41,6 +48,7 @@ pub(crate) fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
     match words.first().map(String::as_str) {
         Some("init") => return machine::init(),
+        Some("had") => return had::start(env::args_os().skip(1)),
         Some(word) if word.starts_with("service") => return service::main(&words),
         _ => {}
     }

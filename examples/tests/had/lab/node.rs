@@ -68,17 +68,15 @@ impl Node {
     pub(crate) fn start(&mut self) {
         assert!(self.had.is_none(), "had runs");
         let _ = self.machine().run(command("mkdir", &["-p", MOUNT]));
-        let had = self.ours(&["had", "run"]);
+        let mut had = self.ours(&["had", "run", "--config"]);
+        had.arg(self.dir.join("had.toml"));
         self.had = Some(self.machine().spawn(had, &self.dir.join("had.log")));
     }
 
-    /// A command to this program, with the configuration of had if it is one for it.
+    /// A command to this program.
     fn ours(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env::current_exe().expect("our own name"));
         command.args(words);
-        if words.first() == Some(&"had") {
-            command.arg("--config").arg(self.dir.join("had.toml"));
-        }
         command
     }
 
@@ -192,7 +190,10 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.end();
         if std::thread::panicking() {
-            eprintln!("--- {}\n{}", self.side.name(), self.log());
+            let name = format!("had-lab-{}-{}.log", std::process::id(), self.side.name());
+            let copy = env::temp_dir().join(name);
+            let _ = fs::copy(self.dir.join("had.log"), &copy);
+            eprintln!("--- the log of {} is {}", self.side.name(), copy.display());
         }
     }
 }
@@ -280,7 +281,7 @@ when = "active"
 forgive = 3
 
 [unit.hold]
-start = 3
+start = 4
 failed = 5
 left = 3
 stuck = 5
