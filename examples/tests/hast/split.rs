@@ -209,7 +209,7 @@ fn discarded() {
 
 fn wrote_nothing() {
     for idle in [Ada, Bob] {
-        let mut cluster = Cluster::new(SIZE, "timeout 2");
+        let mut cluster = Cluster::new(SIZE, "timeout 2\n replication fullsync");
         cluster.start_in_roles(Ada);
         write(&cluster, Ada, 0, 1);
         cut(&cluster);
