@@ -214,7 +214,12 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
         }
         self.go(now, State::Standby, reason);
         self.update_causes();
-        if !matches!(self.why, Reason::Start | Reason::StorageStrayed) {
+        // One that lost the addresses and has them again is wanted: to step down then would have
+        // it lose them once more, and so on for ever.
+        if !matches!(
+            self.why,
+            Reason::Start | Reason::StorageStrayed | Reason::AddressLost
+        ) {
             self.step_down();
         }
         Go::On
