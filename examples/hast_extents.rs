@@ -9,6 +9,7 @@
 //!
 //! After a split brain, `report` on both nodes tells how much each has changed alone. One of them
 //! has to give way; `save` on that one, while nothing uses its provider, keeps what it alone has.
+//! (`hastctl discard` does both while hastd runs, and writes such a file, too.)
 //! What of it is missed afterwards is restored to the replicated device, or to an image of it.
 //! Without arguments to say where, `restore` restores everything: older data over newer ones.
 

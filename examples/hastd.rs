@@ -13,7 +13,8 @@
 //! `hast.conf` beside its modules is a configuration, `hastd.service` a unit for systemd. From top
 //! to bottom:
 //!
-//! - `options`, `node`: the command line, and what `hast.conf` means on this node;
+//! - `options`, `node`, `identity`: the command line, what `hast.conf` means on this node, and the
+//!   certificates that it names;
 //! - `run`: the signals, and what each of them means;
 //! - `daemon`: the resources, brought from one configuration to the next by the plan of `reload`;
 //! - `resource`: one of them: its role, its device, and its hook;
@@ -53,6 +54,9 @@ mod end;
 #[cfg(unix)]
 #[path = "hastd/hook.rs"]
 mod hook;
+#[cfg(unix)]
+#[path = "hastd/identity.rs"]
+mod identity;
 #[cfg(unix)]
 #[path = "hastd/log.rs"]
 mod log;

@@ -7,7 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ha_core::carp_proto::{Dialect, State, Stats};
+use ha_core::carp_proto::vrrp::Vrrp;
+use ha_core::carp_proto::{Dialect, FreeBsd, OpenBsd, State, Stats};
 use ha_core::io::{Handle, HostStatus, Status};
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -28,11 +28,6 @@ impl Fault {
         self
     }
 
-    /// What is wrong, without its place.
-    pub(crate) fn what(&self) -> &str {
-        &self.what
-    }
-
     /// Shows it with its place: `FILE:LINE:COLUMN: what`, and the hint in a line of its own.
     pub(crate) fn in_file<'a>(&'a self, path: &'a Path, text: &'a str) -> impl fmt::Display + 'a {
         InFile {
@@ -40,6 +35,13 @@ impl Fault {
             path,
             text,
         }
+    }
+}
+
+/// What is wrong, without its place.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
     }
 }
 

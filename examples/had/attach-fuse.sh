@@ -57,8 +57,8 @@ attach() {
     qemu-storage-daemon --daemonize --pidfile "$pidfile" \
         --blockdev "driver=nbd,node-name=had,server.type=unix,server.path=$HAD_SOCKET,export=$HAD_EXPORT" \
         --export "type=fuse,id=had,node-name=had,mountpoint=$file,writable=on,growable=off" || exit 1
-    # Without the page cache of the file: what is written is at once where it belongs.
-    loop=$(losetup --find --show --direct-io=on "$file") || { detach; exit 1; }
+    # Not with direct I/O, which does not get through FUSE unharmed. What is flushed is written.
+    loop=$(losetup --find --show --direct-io=off "$file") || { detach; exit 1; }
     ln -sfn "$loop" "$HAD_DEVICE"
 }
 

@@ -1,9 +1,10 @@
 //! Tests of two nodes that run: what each of them is asked and tells.
 
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -194,6 +195,8 @@ async fn the_page_is_served_to_this_machine_alone() {
     let (head, _) = get(address, "/etc/passwd", "localhost").await;
     assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
     let (head, body) = get(address, "/metrics", "localhost").await;
+    let host = "had_refusals_total{door=\"page\",why=\"host\"}";
+    assert!(body.contains(host), "{body}");
     assert!(head.contains("text/plain; version=0.0.4"));
     figures_are_well_formed(&body);
     let unit = "web & \\\"more\\\" <b>";
@@ -306,25 +309,28 @@ async fn a_drill_goes_there_and_back_and_measures_both_ways() {
     assert_eq!(now.own.demotion.level, 0);
 }
 
-/// The values that the page shows, by their names, as Chromium has drawn it.
-fn drawn(address: SocketAddr, profile: &Path) -> BTreeMap<String, String> {
+/// Has Chromium draw a page and do something with it. Returns what it prints.
+fn chromium(address: SocketAddr, profile: &Path, what: &[&str]) -> Vec<u8> {
     let mut command = Command::new("timeout");
     let output = command
         .args(["--kill-after=5", "60", "chromium"])
-        .args([
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--dump-dom",
-        ])
+        .args(["--headless=new", "--no-sandbox", "--disable-gpu"])
         .args(["--disable-dev-shm-usage", "--virtual-time-budget=3000"])
         .arg(format!("--user-data-dir={}", profile.display()))
+        .args(what)
         .arg(format!("http://{address}/"))
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .output()
         .unwrap();
-    let dom = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", output.status);
+    output.stdout
+}
+
+/// The values that the page shows, by their names.
+fn drawn(address: SocketAddr, profile: &Path) -> BTreeMap<String, String> {
+    let dom = chromium(address, profile, &["--dump-dom"]);
+    let dom = String::from_utf8(dom).unwrap();
     let plain = |text: &str| {
         let text = text.replace("&lt;", "<").replace("&gt;", ">");
         text.replace("&quot;", "\"").replace("&amp;", "&")
@@ -377,6 +383,8 @@ fn is_shown(page: SocketAddr, now: &Overview, profile: &Path) {
 async fn a_browser_shows_what_the_control_socket_says() {
     let folder = TempDir::new().unwrap();
     let [alpha, beta] = start(&folder).await;
+    // Where to leave a picture, for who wants to look.
+    let picture = std::env::var("HAD_PICTURE").ok();
     for order in [None, Some(Order::Maintenance)] {
         match order {
             None => alpha.until_active().await,
@@ -405,7 +413,14 @@ async fn a_browser_shows_what_the_control_socket_says() {
         let now = alpha.status().await;
         let profile = folder.path().join("profile");
         let page = alpha.doors.page().unwrap();
-        let shown = tokio::task::spawn_blocking(move || is_shown(page, &now, &profile));
+        let picture = picture.clone();
+        let shown = tokio::task::spawn_blocking(move || {
+            is_shown(page, &now, &profile);
+            if let Some(file) = picture {
+                let screenshot = format!("--screenshot={file}");
+                chromium(page, &profile, &["--window-size=1280,900", &screenshot]);
+            }
+        });
         shown.await.unwrap();
     }
 }

@@ -121,6 +121,18 @@ pub(crate) enum FaultKind {
     Ended,
 }
 
+impl FaultKind {
+    /// What it is counted as.
+    const fn why(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::NoSuchUnit => "no-such-unit",
+            Self::Refused => "refused",
+            Self::Ended => "ended",
+        }
+    }
+}
+
 impl Reply {
     fn error(kind: FaultKind, text: impl ToString) -> Self {
         let text = text.to_string();
@@ -190,6 +202,9 @@ async fn converse(client: UnixStream, watch: Arc<Watch>, peers: Arc<Peers>) -> i
                 format!("a request is a line of at most {MAX_REQUEST} octets"),
             ),
         };
+        if let Reply::Error(fault) = &reply {
+            watch.figures.refused("control", fault.kind.why());
+        }
         let is_lost = line.last() != Some(&b'\n');
         let mut answer = serde_json::to_vec(&reply)?;
         answer.push(b'\n');

@@ -15,9 +15,7 @@ pub(crate) fn run(config: &Config, unit: &str, force: bool) -> Result<String, St
     let unit = found.ok_or_else(|| format!("there is no unit {unit}"))?;
     let resource = unit.resource.as_ref().map(|resource| resource.get_ref());
     let resource = resource.ok_or("the unit has no storage")?;
-    let name = unit
-        .resource_name()
-        .map_err(|fault| fault.what().to_owned())?;
+    let name = unit.resource_name().map_err(|fault| fault.to_string())?;
     let local = resource.local.display();
     let fail = |error: &dyn core::fmt::Display| format!("{local}: {error}");
     let existing = match force {

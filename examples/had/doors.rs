@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use super::config::Config;
 use super::control::Control;
@@ -52,7 +52,8 @@ pub(crate) struct Doors {
     _control: Control,
     page: Option<Page>,
     told: Option<Told>,
-    asking: JoinHandle<()>,
+    /// What asks the peers, and what keeps the figures.
+    _tasks: JoinSet<()>,
 }
 
 /// Why a door cannot be opened.
@@ -98,12 +99,15 @@ impl Doors {
             None => None,
         };
         let source = places.listen.map(|address| address.ip());
+        let mut tasks = JoinSet::new();
+        // The peers know this node by the address that they ask it at.
+        tasks.spawn(peers.ask(source));
+        tasks.spawn(watch.figures.clone().keep_up());
         Ok(Self {
             _control: control,
             page,
             told,
-            // The peers know this node by the address that they ask it at.
-            asking: tokio::spawn(peers.ask(source)),
+            _tasks: tasks,
         })
     }
 
@@ -115,12 +119,6 @@ impl Doors {
     /// Where peers ask.
     pub(crate) fn listen(&self) -> Option<SocketAddr> {
         self.told.as_ref().map(Told::address)
-    }
-}
-
-impl Drop for Doors {
-    fn drop(&mut self) {
-        self.asking.abort();
     }
 }
 

@@ -14,11 +14,13 @@ use super::client::{AskError, Client};
 use super::control::Order;
 use super::joint::{Failover, Outcome};
 use super::overview::Overview;
-use super::snapshot::{Group, State, Unit};
+use super::snapshot::{Demotion, Group, State, Unit};
 use super::text::duration;
 
 /// How often it is looked whether something has come about.
 const PERIOD: Duration = Duration::from_millis(250);
+/// How long both nodes are waited for to tell how the role has moved: they are asked each second.
+const TELLING: Duration = Duration::from_secs(10);
 
 /// What is to be tried.
 pub(crate) struct Drill<'a, C = &'a Client> {
@@ -155,44 +157,57 @@ impl<'a, C: Cluster> Drill<'a, C> {
         let there = self.fitness(&before).map_err(DrillError::Unfit)?;
         report.there.clone_from(&there);
         self.cluster.order(Order::Switch, self.unit)?;
-        let is_away = |now: &Overview| {
-            let taken = state(now, &there, self.unit) == Some(State::Active);
-            taken && is_moved(now, self.unit, &there)
+        report.away = match self.arrive(&there)? {
+            Some(away) => away.failover(self.unit).cloned(),
+            None => {
+                // As it was found: if nobody has it, this node takes it again.
+                let _ = self.cluster.order(Order::Promote, self.unit);
+                return Err(DrillError::NotTaken(self.limit));
+            }
         };
-        let Some(away) = self.wait(is_away)? else {
-            // As it was found: if nobody has it, this node takes it again.
-            let _ = self.cluster.order(Order::Promote, self.unit);
-            return Err(DrillError::NotTaken(self.limit));
-        };
-        report.away = away.failover(self.unit).cloned();
-        if self.wait(|now| is_whole(now, self.unit))?.is_none() {
+        if !self.is_whole_in_time()? {
             return Err(DrillError::NotInSync(self.limit));
         }
         self.cluster.back(self.back).map_err(DrillError::Back)?;
-        let here = before.own.node.name;
-        let is_back = |now: &Overview| {
-            let taken = state(now, &here, self.unit) == Some(State::Active);
-            taken && is_moved(now, self.unit, &here)
+        report.back = match self.arrive(&before.own.node.name)? {
+            Some(back) => back.failover(self.unit).cloned(),
+            None => return Err(DrillError::NotBack(self.limit)),
         };
-        let Some(back) = self.wait(is_back)? else {
-            return Err(DrillError::NotBack(self.limit));
-        };
-        report.back = back.failover(self.unit).cloned();
-        match self.wait(|now| is_whole(now, self.unit))? {
-            Some(_) => Ok(()),
-            None => Err(DrillError::NotInSync(self.limit)),
+        match self.is_whole_in_time()? {
+            true => Ok(()),
+            false => Err(DrillError::NotInSync(self.limit)),
         }
     }
 
+    /// Waits until a node has the role, and then for a while until both have told how it came to
+    /// that.
+    fn arrive(&self, node: &str) -> Result<Option<Overview>, DrillError> {
+        let is_there = |now: &Overview| state(now, node, self.unit) == Some(State::Active);
+        let Some(there) = self.wait(self.limit, is_there)? else {
+            return Ok(None);
+        };
+        let told = self.wait(TELLING, |now| is_told(now, self.unit, node))?;
+        Ok(told.or(Some(there)))
+    }
+
+    fn is_whole_in_time(&self) -> Result<bool, DrillError> {
+        let whole = self.wait(self.limit, |now| is_whole(now, self.unit))?;
+        Ok(whole.is_some())
+    }
+
     /// Waits until something has come about, but not for ever.
-    fn wait(&self, is_so: impl Fn(&Overview) -> bool) -> Result<Option<Overview>, DrillError> {
+    fn wait(
+        &self,
+        limit: Duration,
+        is_so: impl Fn(&Overview) -> bool,
+    ) -> Result<Option<Overview>, DrillError> {
         let (began, mut waited) = (Instant::now(), Duration::ZERO);
         loop {
             let now = self.cluster.status()?;
             if is_so(&now) {
                 return Ok(Some(now));
             }
-            if waited.max(began.elapsed()) >= self.limit {
+            if waited.max(began.elapsed()) >= limit {
                 return Ok(None);
             }
             self.cluster.pause(PERIOD);
@@ -211,27 +226,24 @@ impl<'a, C: Cluster> Drill<'a, C> {
         if own.maintenance {
             return Err("this node is out of service".to_owned());
         }
+        demoted("this node", &now.own.demotion)?;
         let others = now.peers.iter().filter_map(|peer| {
-            let unit = peer.fresh()?.unit(self.unit)?;
-            Some((&peer.node.name, unit))
+            let snapshot = peer.fresh()?;
+            Some((snapshot, snapshot.unit(self.unit)?))
         });
-        let (name, other) = match others.collect::<Vec<_>>().as_slice() {
+        let (peer, other) = match others.collect::<Vec<_>>().as_slice() {
             [] => return Err("no other node with this unit tells its status".to_owned()),
-            [(name, unit)] => ((*name).clone(), *unit),
+            [(peer, unit)] => (*peer, *unit),
             _ => return Err("more than one other node has this unit".to_owned()),
         };
+        let name = peer.node.name.clone();
         if other.maintenance {
             return Err(format!("{name} is out of service"));
         }
         if other.state != State::Standby {
             return Err(format!("{name} is {}, and not standby", other.state));
         }
-        if !other.causes.is_empty() {
-            return Err(format!(
-                "{name} is demoted for: {}",
-                other.causes.join(", ")
-            ));
-        }
+        demoted(&name, &peer.demotion)?;
         if !is_whole(now, self.unit) {
             return Err("the nodes are not in sync".to_owned());
         }
@@ -245,6 +257,19 @@ impl<'a, C: Cluster> Drill<'a, C> {
     }
 }
 
+/// CARP would keep the role away from a node that is demoted.
+fn demoted(who: &str, demotion: &Demotion) -> Result<(), String> {
+    if demotion.level == 0 {
+        return Ok(());
+    }
+    let names = demotion.reasons.iter().map(|reason| reason.name.as_str());
+    let names = names.collect::<Vec<_>>().join(", ");
+    Err(format!(
+        "{who} is demoted by {} for: {names}",
+        demotion.level
+    ))
+}
+
 /// The state of the unit on a node that is heard now.
 fn state(now: &Overview, node: &str, unit: &str) -> Option<State> {
     let peers = now.peers.iter().filter_map(|peer| peer.fresh());
@@ -254,7 +279,7 @@ fn state(now: &Overview, node: &str, unit: &str) -> Option<State> {
 }
 
 /// Whether both parts of a failover to this node are known.
-fn is_moved(now: &Overview, unit: &str, to: &str) -> bool {
+fn is_told(now: &Overview, unit: &str, to: &str) -> bool {
     now.failover(unit).is_some_and(|last| {
         let named = last.to.as_deref() == Some(to) && last.from.is_some();
         named && last.outcome == Outcome::Taken
@@ -372,6 +397,7 @@ mod tests {
         let storage = here.storage.as_mut().unwrap();
         let resource = storage.resource.as_mut().unwrap();
         (resource.in_sync, resource.copying) = (Some(true), None);
+        now.peers[0].seen.as_mut().unwrap().snapshot.demotion = Demotion::default();
         let there = there(&mut now);
         there.addresses[0].advskew = 100;
         there.causes.clear();
@@ -445,9 +471,18 @@ mod tests {
             &|now| there(now).state = State::Stuck,
             "alpha is stuck, and not standby",
         );
+        let demotion = fixture::overview().peers[0]
+            .fresh()
+            .unwrap()
+            .demotion
+            .clone();
         unfit(
-            &|now| there(now).causes.push("check http".to_owned()),
-            "alpha is demoted for: check http",
+            &|now| now.peers[0].seen.as_mut().unwrap().snapshot.demotion = demotion.clone(),
+            "alpha is demoted by 240 for: files: storage",
+        );
+        unfit(
+            &|now| now.own.demotion = demotion.clone(),
+            "this node is demoted by 240 for: files: storage",
         );
         let apart = "the nodes are not in sync";
         unfit(
@@ -478,6 +513,17 @@ mod tests {
                 .to_string()
                 .contains("FAILED: no other node has taken the role")
         );
+    }
+
+    #[test]
+    fn what_is_not_told_in_time_is_left_out() {
+        let mut away = moved("beta", "alpha");
+        away.failovers.clear();
+        let cluster = scripted(vec![well(), away]);
+        let report = run(&cluster, &[]);
+        assert_eq!(report.failed, Some(DrillError::NotBack(LIMIT)));
+        assert_eq!(*cluster.orders.borrow(), [Order::Switch]);
+        assert_eq!(report.away, None);
     }
 
     #[test]

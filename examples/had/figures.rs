@@ -1,8 +1,11 @@
 //! Figures for Prometheus. Replicated storage tells its own; what else there is comes from events
 //! as they happen, and from a snapshot when somebody asks.
 
+use core::time::Duration;
+
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::time::sleep;
 
 use super::events::UnitTold;
 use super::snapshot::{Snapshot, State};
@@ -13,6 +16,9 @@ use super::timeline::{Kind, Timeline};
 const BUCKETS: [f64; 14] = [
     0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 30.0, 300.0,
 ];
+
+/// How often what was recorded is put together.
+const UPKEEP: Duration = Duration::from_secs(1);
 
 /// The recorder of this program.
 #[derive(Clone)]
@@ -90,6 +96,20 @@ impl Figures {
             "unit" => unit.to_owned(), "kind" => kind, "end" => end.unwrap_or_default()
         )
         .record(timeline.lasted_ms() / 1e3);
+    }
+
+    /// Puts together what was recorded, again and again, for ever: it takes the more room the
+    /// longer that was not done.
+    pub(crate) async fn keep_up(self) {
+        loop {
+            sleep(UPKEEP).await;
+            self.0.run_upkeep();
+        }
+    }
+
+    /// Counts a client that was not answered as it wants: at which door, and why.
+    pub(crate) fn refused(&self, door: &'static str, why: &'static str) {
+        counter!("had_refusals_total", "door" => door, "why" => why).increment(1);
     }
 
     /// All figures in the form that Prometheus reads.
@@ -190,6 +210,10 @@ fn describe() {
     describe_counter!(
         "had_carp_total",
         "Packets, by the names of netstat -s -p carp"
+    );
+    describe_counter!(
+        "had_refusals_total",
+        "Clients that were not answered as they want"
     );
     describe_gauge!("had_carp_demotion", "The demotion level");
     describe_gauge!(

@@ -37,6 +37,20 @@ pub(crate) enum Refusal {
     TooLarge,
 }
 
+impl Refusal {
+    /// What it is counted as.
+    pub(crate) const fn why(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::NotFound => "not-found",
+            Self::Method => "method",
+            Self::Body => "body",
+            Self::Host => "host",
+            Self::TooLarge => "too-large",
+        }
+    }
+}
+
 /// Reads the head of a request; `None` as long as it is not complete.
 pub(crate) fn parse(octets: &[u8]) -> Result<Option<Request>, Refusal> {
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];

@@ -19,6 +19,7 @@ mod figures;
 mod fixture;
 mod health;
 mod http;
+mod import;
 mod joint;
 mod journal;
 mod moment;
@@ -41,6 +42,10 @@ mod unit;
 mod values;
 mod vhosts;
 mod watch;
+
+// How storage is told about in the log is as hastd does it.
+#[path = "../hastd/log.rs"]
+mod hast_log;
 
 #[path = "../carp/reach.rs"]
 mod reach;
@@ -90,6 +95,7 @@ pub(crate) fn start(arguments: impl Iterator<Item = std::ffi::OsString>) -> Exit
             ExitCode::from(status)
         }
         Command::Run(run) => ExitCode::from(run_node(&run)),
+        Command::Import(import) => ExitCode::from(print_import(&import)),
         Command::Create(create) => ExitCode::from(make_disk(&create)),
     }
 }
@@ -100,6 +106,24 @@ fn make_disk(options: &options::Create) -> u8 {
     match made {
         Ok(made) => {
             println!("{made}");
+            0
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            1
+        }
+    }
+}
+
+fn print_import(options: &options::Import) -> u8 {
+    let options::Import {
+        hast_conf,
+        ifconfig,
+        node,
+    } = options;
+    match import::run(hast_conf.as_deref(), ifconfig.as_deref(), node.as_deref()) {
+        Ok(text) => {
+            print!("{text}");
             0
         }
         Err(error) => {

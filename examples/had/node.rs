@@ -130,6 +130,7 @@ impl Node {
     /// its storage.
     pub(crate) async fn shut_down(mut self) -> Result<(), String> {
         self.watch.tell(NodeTold::Ending);
+        self.watch.tell(NodeTold::Ending);
         let mut ending = JoinSet::new();
         for unit in self.units.drain(..) {
             ending.spawn(async move { unit.shutdown().await });
@@ -196,13 +197,13 @@ async fn add(
 }
 
 /// Runs something that is to run until the end.
-fn watch_end<T, E: core::fmt::Display>(
+fn watch_end<T, E>(
     fatal: &mpsc::Sender<String>,
     what: &'static str,
     running: impl Future<Output = Result<T, E>> + Send + 'static,
 ) where
     T: Send + 'static,
-    E: Send + 'static,
+    E: core::fmt::Display + Send + 'static,
 {
     let fatal = fatal.clone();
     tokio::spawn(async move {

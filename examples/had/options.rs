@@ -19,6 +19,8 @@ pub(crate) struct Options {
 pub(crate) enum Command {
     /// Runs the node until SIGTERM
     Run(Run),
+    /// Prints a configuration made of what a node has already
+    Import(Import),
     /// Makes the disk of a unit ready for replication: once, on each node
     Create(Create),
     #[command(flatten)]
@@ -51,4 +53,17 @@ pub(crate) struct Create {
     /// Overwrites what is there
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Import {
+    /// What is replicated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hast_conf: Option<PathBuf>,
+    /// Lines of ifconfig, or an rc.conf: the addresses
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ifconfig: Option<PathBuf>,
+    /// The node whose configuration it is to be; this host, if none is named
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<String>,
 }

@@ -79,13 +79,15 @@ async fn converse(mut client: TcpStream, watch: &Watch, peers: &Peers) -> io::Re
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     };
-    let (answer, head_only) = match request {
-        Ok(request) => {
-            let answer = answer(&request.path, watch, peers).await;
-            (answer.unwrap_or_else(Answer::refused), request.head_only)
-        }
-        Err(refusal) => (Answer::refused(refusal), false),
+    let head_only = request.as_ref().is_ok_and(|request| request.head_only);
+    let answer = match request {
+        Ok(request) => answer(&request.path, watch, peers).await,
+        Err(refusal) => Err(refusal),
     };
+    let answer = answer.unwrap_or_else(|refusal| {
+        watch.figures.refused("page", refusal.why());
+        Answer::refused(refusal)
+    });
     client.write_all(&answer.octets(head_only)).await?;
     client.shutdown().await
 }

@@ -52,7 +52,8 @@ impl Told {
             let known = peers.contains(&from.ip().to_canonical());
             async move {
                 if !known {
-                    debug!(%from, "nobody's address");
+                    debug!(%from, "status for peers: nobody's address");
+                    watch.figures.refused("peers", "stranger");
                     return Ok(());
                 }
                 let snapshot = watch.snapshot().await;

@@ -38,9 +38,7 @@ pub(crate) fn add(
     node: &Node,
 ) -> Result<Stored, String> {
     let text = |error: &dyn core::fmt::Display| error.to_string();
-    let name = unit
-        .resource_name()
-        .map_err(|fault| fault.what().to_owned())?;
+    let name = unit.resource_name().map_err(|fault| fault.to_string())?;
     let backing = FileBacking::new(&resource.local);
     let added = node.add(name, settings(unit, resource), backing);
     let added = added.map_err(|error| text(&error))?;
@@ -67,7 +65,7 @@ pub(crate) fn add(
 }
 
 fn settings(unit: &Unit, resource: &config::Resource) -> Settings {
-    let device = unit.own_device().unwrap_or(Path::new("-"));
+    let device = unit.own_device().unwrap_or_else(|| Path::new("-"));
     let local = resource.local.display().to_string();
     let mut settings = Settings::new(&device.display().to_string(), &local);
     settings.remote = Some(resource.remote.0.0.clone());

@@ -81,17 +81,6 @@ pub(crate) struct Run {
 }
 
 impl Timeline {
-    /// When a moment of it was, by the clock on the wall.
-    pub(crate) fn wall(&self, ms: f64) -> Wall {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "milliseconds, none below zero"
-        )]
-        let ms = ms.max(0.0).round() as u64;
-        Wall(self.began.at.0.saturating_add(ms))
-    }
-
     /// Whether the role was taken, and is had now.
     pub(crate) fn has_taken(&self) -> bool {
         let end = self.end.as_ref().map(|end| end.state);
@@ -492,7 +481,6 @@ pub(crate) mod tests {
         );
         let end = timeline.end.as_ref().unwrap();
         assert_eq!((end.at_ms, end.state), (3900.0, State::Active));
-        assert_eq!(timeline.wall(end.at_ms), at(9900.0).at);
         assert_eq!(timeline.first_undone_ms(), None);
         assert_eq!(unit.standing("/srv"), Standing::Done);
         assert_eq!(unit.standing("nothing"), Standing::Unknown);

@@ -205,7 +205,7 @@ mod tests {
         x: T,
     }
 
-    fn read<'a, T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
         let text = format!("x = {text}");
         let one: Result<One<T>, _> = toml::from_str(&text);
         one.map(|one| one.x)

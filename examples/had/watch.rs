@@ -14,6 +14,7 @@ use tracing::info;
 
 use super::events::{self, Line, NodeTold, Subject, Told, UnitNames};
 use super::figures::Figures;
+use super::hast_log;
 use super::journal::Journal;
 use super::moment::{Clock, Stamp, ms, round};
 use super::snapshot::{
@@ -94,6 +95,7 @@ impl Watch {
         driver: Events,
         hast: Option<HastEvents>,
     ) -> JoinSet<()> {
+        self.tell(NodeTold::Started);
         let mut following = JoinSet::new();
         for (index, events) in units.into_iter().enumerate() {
             let watch = self.clone();
@@ -158,17 +160,12 @@ impl Watch {
         while let Some(event) = events.next().await {
             self.tell_lost(&mut lost, events.lost());
             let stamp = self.clock.now();
-            let told = hast(&event.kind);
-            match &event.resource {
-                Some(name) => {
-                    info!(resource = name.as_str(), "{told:?}");
-                    self.write(stamp, Subject::Resource(name.as_str()), Told::Hast(told));
-                }
-                None => {
-                    info!("{told:?}");
-                    self.write(stamp, Subject::Node(&self.node.name), Told::Hast(told));
-                }
-            }
+            hast_log::tell(&event);
+            let subject = match &event.resource {
+                Some(name) => Subject::Resource(name.as_str()),
+                None => Subject::Node(&self.node.name),
+            };
+            self.write(stamp, subject, Told::Hast(hast(&event.kind)));
         }
     }
 

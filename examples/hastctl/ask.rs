@@ -4,13 +4,15 @@ use core::time::Duration;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use bytes::BytesMut;
 use hast_proto::ResourceName;
 use hast_proto::Role;
 use hast_proto::conf::{Config, DEFAULT_PORT, Endpoint};
 use hast_proto::control::{
-    ControlAnswer, ControlError, ControlRequest, Resources, RoleAnswer, StatusAnswer,
+    ControlAnswer, ControlError, ControlRequest, DiscardAnswer, DiscardOrder, Resources,
+    RoleAnswer, StatusAnswer,
 };
 use hast_proto::frame::{Decoder, Encoder, Frame, Phase};
 
@@ -29,6 +31,32 @@ pub(crate) fn role(config: &Config, role: Role, names: &[String]) -> Result<Role
 pub(crate) fn status(config: &Config, names: &[String]) -> Result<StatusAnswer, Failure> {
     let request = ControlRequest::Status(resources(names)?);
     answer(StatusAnswer::decode(&ask(config, &request)?))
+}
+
+/// Has what a node has changed alone saved to a file, and discarded.
+pub(crate) fn discard(
+    config: &Config,
+    name: &str,
+    file: &Path,
+    node: &str,
+    force: bool,
+) -> Result<DiscardAnswer, Failure> {
+    let usage = |error: &dyn core::fmt::Display| Failure::new(Status::Usage, error);
+    let resource = ResourceName::new(name).map_err(|error| usage(&error))?;
+    // hastd has another working folder.
+    let file = std::path::absolute(file).map_err(|error| usage(&error))?;
+    let file = file
+        .to_str()
+        .ok_or_else(|| usage(&"the path is not UTF-8"))?;
+    let order = DiscardOrder {
+        resource,
+        file: file.into(),
+        node: node.into(),
+        force,
+    };
+    // However long the saving takes.
+    let answered = ask_for(config, &ControlRequest::Discard(order), None);
+    answer(DiscardAnswer::decode(&answered?))
 }
 
 /// The resources that names stand for. Like the original, hastctl lets hastd find out which of
@@ -53,6 +81,15 @@ fn answer<T>(answer: Result<T, ControlError>) -> Result<T, Failure> {
 }
 
 fn ask(config: &Config, request: &ControlRequest) -> Result<Frame, Failure> {
+    ask_for(config, request, Some(PATIENCE))
+}
+
+/// Asks, and waits so long for an answer.
+fn ask_for(
+    config: &Config,
+    request: &ControlRequest,
+    patience: Option<Duration>,
+) -> Result<Frame, Failure> {
     let address = config.control();
     let cannot_connect = |error: &dyn core::fmt::Display| {
         Failure::new(
@@ -65,7 +102,7 @@ fn ask(config: &Config, request: &ControlRequest) -> Result<Frame, Failure> {
         Endpoint::Unix(path) => {
             let stream = UnixStream::connect(path).map_err(|error| cannot_connect(&error))?;
             let limited = stream
-                .set_read_timeout(Some(PATIENCE))
+                .set_read_timeout(patience)
                 .and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
             limited.map_err(|error| cannot_connect(&error))?;
             converse(stream, request)
@@ -75,7 +112,7 @@ fn ask(config: &Config, request: &ControlRequest) -> Result<Frame, Failure> {
             let stream =
                 TcpStream::connect((host, port)).map_err(|error| cannot_connect(&error))?;
             let limited = stream
-                .set_read_timeout(Some(PATIENCE))
+                .set_read_timeout(patience)
                 .and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
             limited.map_err(|error| cannot_connect(&error))?;
             converse(stream, request)

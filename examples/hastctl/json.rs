@@ -1,8 +1,8 @@
 //! What hastctl prints with `--json`: an object with a list of resources.
 
 use hast_proto::control::{
-    ControlAnswer, ControlFault, Queues, ResourceStatus, RoleAnswer, Statistics, StatusAnswer,
-    Worker,
+    ControlAnswer, ControlFault, Differing, DiscardAnswer, DiscardOutcome, Queues, ResourceStatus,
+    RoleAnswer, SplitBrain, Statistics, StatusAnswer, Worker,
 };
 use hast_proto::{Metadata, ResourceId};
 use serde_json::{Value, json};
@@ -15,6 +15,18 @@ pub(crate) fn role(answer: &RoleAnswer) -> Value {
 /// `hastctl status` and `hastctl list`.
 pub(crate) fn status(answer: &StatusAnswer) -> Value {
     document(answer, resource)
+}
+
+/// `hastctl discard`.
+pub(crate) fn discard(answer: &DiscardAnswer) -> Value {
+    document(answer, |outcome| match outcome {
+        DiscardOutcome::Done {
+            extents,
+            octets,
+            with_peer,
+        } => json!({ "saved": { "extents": extents, "octets": octets, "peer": with_peer } }),
+        DiscardOutcome::Refused(reason) => json!({ "refused": &**reason }),
+    })
 }
 
 /// `hastctl dump` and `hastctl create`, of one resource.
@@ -70,7 +82,13 @@ fn resource(status: &ResourceStatus) -> Value {
         "checksum": status.checksum.as_str(),
         "compression": status.compression.as_str(),
         "worker": status.worker.as_ref().map(worker),
+        "splitbrain": status.split_brain.map(split_brain),
     })
+}
+
+fn split_brain(split: SplitBrain) -> Value {
+    let differing = |it: Differing| json!({ "extents": it.extents, "octets": it.octets });
+    json!({ "local": differing(split.local), "remote": split.remote.map(differing) })
 }
 
 fn worker(worker: &Worker) -> Value {
@@ -129,6 +147,13 @@ mod tests {
             checksum: hast_proto::Checksum::Crc32,
             compression: hast_proto::Compression::Hole,
             role: Role::Primary,
+            split_brain: Some(SplitBrain {
+                local: Differing {
+                    extents: 2,
+                    octets: 4096,
+                },
+                remote: None,
+            }),
             worker: Some(Worker {
                 pid: 7,
                 connection: Connection::Complete,
@@ -153,6 +178,10 @@ mod tests {
         assert_eq!(shared["role"], "primary");
         assert_eq!(shared["checksum"], "crc32");
         assert_eq!(shared["sourceaddr"], Value::Null);
+        assert_eq!(
+            shared["splitbrain"],
+            json!({ "local": { "extents": 2, "octets": 4096 }, "remote": null })
+        );
         assert_eq!(shared["worker"]["status"], "complete");
         assert_eq!(shared["worker"]["statistics"]["writes"], 0);
         let nosuch = &document["resources"][1];

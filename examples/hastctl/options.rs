@@ -13,8 +13,8 @@ use super::node::DEFAULT_CONFIG;
 /// Exit status: 0 done; 64 usage; 65 unknown resource or bad sizes; 66, 73, 74 the provider cannot
 /// be opened, holds something that --force would overwrite, cannot be written; 69, 71 hastd does
 /// not answer, cannot be reached; 70 hastd answers with an error; 72, 78 the configuration cannot
-/// be read, is wrong; 255 the metadata cannot be read; for role, list and status also the number
-/// of the first error of a resource, where 1 is an unknown one.
+/// be read, is wrong; 255 the metadata cannot be read; for role, list, status and discard also the
+/// number of the first error of a resource, where 1 is an unknown one; 70 a discard is refused.
 #[derive(Debug, Parser)]
 #[command(name = "hastctl", verbatim_doc_comment)]
 pub(crate) struct Options {
@@ -54,6 +54,22 @@ pub(crate) enum Command {
     Status(Selection),
     /// Tell what the metadata of providers say, without hastd
     Dump(Selection),
+    /// After a split brain: save what this node has changed alone, and what the other has, and
+    /// have everything copied from the other node then. The resource is not primary. What was
+    /// saved is listed and restored by hast_extents
+    Discard {
+        #[command(flatten)]
+        common: Common,
+        /// Where to save it, on the host of hastd: a file that is not there yet
+        #[arg(long, value_name = "FILE")]
+        save: PathBuf,
+        /// Do it although no split brain was found
+        #[arg(long)]
+        force: bool,
+        /// The resource
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
 }
 
 /// A command about some or all resources.
@@ -187,11 +203,13 @@ mod tests {
         );
         assert!(matches!(options(&["list", "x"]), Ok(Command::List(_))));
         assert!(matches!(options(&["dump", "all"]), Ok(Command::Dump(_))));
+        let discard = options(&["discard", "--save", "/f", "shared"]).unwrap();
+        assert!(matches!(discard, Command::Discard { force: false, name, .. } if name == "shared"));
     }
 
     #[test]
     fn what_lacks_something_is_refused() {
-        let wrong: [&[&str]; 8] = [
+        let wrong: [&[&str]; 10] = [
             &[],
             &["destroy"],
             &["create"],
@@ -200,6 +218,8 @@ mod tests {
             &["role", "primary"],
             &["role", "master", "a"],
             &["status", "-x"],
+            &["discard", "shared"],
+            &["discard", "--save", "/f"],
         ];
         for arguments in wrong {
             assert!(options(arguments).is_err(), "{arguments:?}");

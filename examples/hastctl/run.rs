@@ -1,9 +1,12 @@
 //! What each command does, and with which status it ends.
 
 use std::io::Write;
+use std::path::Path;
 
 use hast_proto::conf::{Config, ResourceConfig};
-use hast_proto::control::{ControlAnswer, ControlFault};
+use hast_proto::control::{
+    ControlAnswer, ControlFault, Differing, DiscardOutcome, ResourceStatus, SplitBrain,
+};
 use hast_proto::status;
 use serde_json::{Value, json};
 
@@ -39,6 +42,12 @@ pub(crate) fn run(command: &Command, out: &mut impl Write, err: &mut impl Write)
             status::status(answer).to_string()
         }),
         Command::Dump(selection) => dump(selection, out, err),
+        Command::Discard {
+            common,
+            save,
+            force,
+            name,
+        } => discard(common, save, *force, name, out, err),
     };
     match done {
         Ok(status) => status,
@@ -75,7 +84,73 @@ fn show(
     } else if answer.fault.is_none() {
         let _ = out.write_all(text(&answer).as_bytes());
     }
+    for (name, result) in &answer.resources {
+        if let Ok(ResourceStatus {
+            split_brain: Some(split),
+            ..
+        }) = result
+        {
+            let _ = writeln!(err, "hastctl: resource {name}: {}", told_split(*split));
+        }
+    }
     told(&answer, err)
+}
+
+/// Tells what an operator has to decide.
+fn told_split(split: SplitBrain) -> String {
+    let differing = |it: Differing| format!("{} extents, {} octets", it.extents, it.octets);
+    let here = differing(split.local);
+    let there = split.remote.map_or_else(|| "unknown".to_owned(), differing);
+    format!("split brain; marked here: {here}; on the other node: {there}")
+}
+
+fn discard(
+    common: &Common,
+    save: &Path,
+    force: bool,
+    name: &str,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> Result<u8, Failure> {
+    let config = load(common, err)?;
+    let answer = ask::discard(&config, name, save, &node_name(common), force)?;
+    if common.json {
+        print(out, &document::discard(&answer));
+    }
+    let mut status = told(&answer, err)?;
+    for (name, result) in &answer.resources {
+        match result {
+            Ok(DiscardOutcome::Done {
+                extents,
+                octets,
+                with_peer,
+            }) if !common.json => {
+                let of = match with_peer {
+                    true => "either node",
+                    false => "this node; the other does not tell which it has changed",
+                };
+                let _ = writeln!(
+                    out,
+                    "{name}: saved {extents} extents, {octets} octets, of {of}\n\
+                     {name}: everything is copied from the other node when it is primary"
+                );
+            }
+            Ok(DiscardOutcome::Refused(reason)) => {
+                let _ = writeln!(err, "hastctl: resource {name}: not discarded: {reason}");
+                status = Status::Software as u8;
+            }
+            Ok(DiscardOutcome::Done { .. }) | Err(_) => {}
+        }
+    }
+    Ok(status)
+}
+
+/// The name of this node, for the file.
+fn node_name(common: &Common) -> String {
+    common.node.clone().unwrap_or_else(|| {
+        let system = rustix::system::uname();
+        system.nodename().to_string_lossy().into_owned()
+    })
 }
 
 /// Tells what went wrong, and returns the status for it.

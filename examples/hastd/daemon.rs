@@ -5,9 +5,12 @@ use core::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ha_core::io::hast::tls::Identity;
 use ha_core::io::hast::{EventKind, Events, NetAddress, Node, NodeLimits};
 use hast_proto::conf::{Config, DEFAULT_PORT, Listen, ResourceConfig};
-use hast_proto::control::{ControlAnswer, ControlFault, ControlRequest, Resources};
+use hast_proto::control::{
+    ControlAnswer, ControlFault, ControlRequest, DiscardOrder, DiscardOutcome, Resources,
+};
 use hast_proto::frame::{Encoder, Segments};
 use hast_proto::{ResourceName, Role};
 use tokio::task::{JoinHandle, JoinSet};
@@ -23,6 +26,14 @@ use super::reload::Plan;
 use super::resource::Running;
 use super::run::Failure;
 use super::{log, systemd};
+
+/// What is to run.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) config: Config,
+    /// Who this node is, if any resource is replicated in TLS.
+    pub(crate) identity: Option<Identity>,
+}
 
 /// What a configuration has become.
 #[derive(Debug)]
@@ -64,9 +75,11 @@ impl ResourceSet {
 
 impl Daemon {
     /// Begins with all resources in the role init.
-    pub(crate) async fn start(options: Arc<Options>, config: Config) -> Result<Self, Failure> {
+    pub(crate) async fn start(options: Arc<Options>, wanted: Wanted) -> Result<Self, Failure> {
+        let Wanted { config, identity } = wanted;
         let pidfile = open_pidfile(&options, &config)?;
         let node = Node::new(NodeLimits::default());
+        node.set_identity(identity);
         let listening = listen(&node, &config.listen).await;
         listening.map_err(|error| Failure::new(Failure::SYSTEM, error))?;
         let devices = Devices::new(&options.devices, &options.nbd_listen).await;
@@ -95,7 +108,13 @@ impl Daemon {
 
     /// Does what another configuration wants. What is the same in both goes on undisturbed; what
     /// fails is told, and the rest is done all the same.
-    pub(crate) async fn apply(&mut self, to: Config) -> Result<(), String> {
+    pub(crate) async fn apply(&mut self, wanted: Wanted) -> Result<(), String> {
+        let Wanted {
+            config: to,
+            identity,
+        } = wanted;
+        // For new connections; sessions go on with what they were begun with.
+        self.node.set_identity(identity);
         let mut errors = Vec::new();
         if let Err(error) = self.move_to(&to).await {
             warn!("{error}");
@@ -164,7 +183,7 @@ impl Daemon {
             self.devices.clone(),
             config,
             hook,
-            self.options.reconnect,
+            self.options.peering(),
         );
         let running = running.map_err(|refused| refused.text)?;
         self.resources.lock().push(Arc::new(running));
@@ -303,7 +322,25 @@ async fn answer(resources: Arc<ResourceSet>, request: ControlRequest) -> Segment
             let ask = |resource: Arc<Running>| async move { resource.status().await };
             each(&resources, which, ask).await.encode(&mut encoder)
         }
+        ControlRequest::Discard(order) => {
+            let which = Resources::Named(vec![order.resource.clone()]);
+            let discard = move |resource: Arc<Running>| discard(resource, order.clone());
+            each(&resources, which, discard).await.encode(&mut encoder)
+        }
     }
+}
+
+async fn discard(
+    resource: Arc<Running>,
+    order: DiscardOrder,
+) -> Result<DiscardOutcome, ControlFault> {
+    let name = resource.name();
+    info!(resource = %name, file = %order.file, "hastctl orders a discard");
+    let outcome = resource.discard(&order).await;
+    if let DiscardOutcome::Refused(reason) = &outcome {
+        warn!(resource = %name, %reason, "not discarded");
+    }
+    Ok(outcome)
 }
 
 async fn order(resource: Arc<Running>, role: Role) -> Result<Role, ControlFault> {

@@ -25,7 +25,7 @@ const MODE: u32 = 0o660;
 const NBD_PORT: u16 = 10809;
 /// How long clients are waited for whose requests are under way when a device goes. A role must
 /// not last longer because the disk of a node, or its peer, does not answer.
-const GRACE: Duration = Duration::from_millis(500);
+pub(crate) const GRACE: Duration = Duration::from_millis(500);
 
 /// All devices.
 #[derive(Debug)]

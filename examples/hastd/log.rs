@@ -1,6 +1,9 @@
 //! What happens, as lines of a log. Whatever changes a state says why.
 
+use core::net::SocketAddr;
+
 use ha_core::io::hast::{Event, EventKind};
+use hast_proto::control::SplitBrain;
 use hast_proto::decision::Rule;
 use hast_proto::primary::{self, Loss};
 use hast_proto::{Consistency, Role, secondary};
@@ -39,6 +42,16 @@ fn resource_event(resource: &str, kind: &EventKind) {
             _ => warn!(resource, reason = %end, "session ended"),
         },
         EventKind::Refused { peer, reason } => warn!(resource, %peer, %reason, "peer refused"),
+        EventKind::Unproven { peer, reason } => {
+            warn!(resource, %peer, %reason, "connection not used");
+        }
+        EventKind::SplitBrain { peer, found } => split_brain(resource, *peer, *found),
+        EventKind::Discarded(discarded) => warn!(
+            resource,
+            extents = discarded.extents,
+            octets = discarded.octets.get(),
+            "what this node had changed alone was saved and is discarded"
+        ),
         EventKind::Provider(error) => error!(resource, %error, "the provider cannot be used"),
         EventKind::Recovered => {
             warn!(
@@ -70,6 +83,12 @@ fn primary_event(resource: &str, event: &primary::Event) {
             );
         }
         Event::GivenUp(Some(error)) => warn!(resource, reason = %error, "peer's answer refused"),
+        Event::GaveWay => {
+            warn!(
+                resource,
+                "both have counted, but this node has no changes: it gives way"
+            );
+        }
         Event::CopyStarted { extents, from_peer } => {
             let to = if *from_peer { "this node" } else { "the peer" };
             info!(resource, extents, to, "synchronisation begun");
@@ -115,6 +134,21 @@ fn secondary_event(resource: &str, event: &secondary::Event) {
         Event::Consistency(mark) => consistency(resource, *mark),
         other => info!(resource, "{other:?}"),
     }
+}
+
+/// What an operator needs to decide.
+fn split_brain(resource: &str, peer: Option<SocketAddr>, found: SplitBrain) {
+    let SplitBrain { local, remote } = found;
+    let peer = peer.map(tracing::field::display);
+    error!(
+        resource,
+        peer,
+        extents = local.extents,
+        octets = local.octets,
+        peer_extents = remote.map(|it| it.extents),
+        peer_octets = remote.map(|it| it.octets),
+        "split brain: both nodes have written alone; `hastctl discard` on the one to give way"
+    );
 }
 
 fn consistency(resource: &str, mark: Consistency) {
@@ -163,6 +197,8 @@ fn because(rule: Rule) -> &'static str {
         Rule::PrimaryAhead => "the primary wrote alone",
         Rule::SplitBrain => "both wrote alone",
         Rule::PrimaryLostCount => "this node wrote alone, and the primary has lost count",
+        Rule::SecondaryUnchanged => "both have counted, but this node has no changes: it gives way",
+        Rule::PrimaryUnchanged => "both have counted, but the primary has no changes: it gives way",
         Rule::SecondaryLostCount => "the counters do not fit: everything is copied",
     }
 }

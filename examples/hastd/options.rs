@@ -4,14 +4,16 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use clap::Parser;
+use hast_proto::decision::GiveWay;
 
 use super::node::DEFAULT_CONFIG;
+use super::resource::Peering;
 use super::stderr::LogFormat;
 
 /// Mirrors block devices between two nodes by HAST, and serves them to NBD clients.
 ///
-/// Signals: HUP reads the configuration again, TERM, INT and QUIT hand over what is under way,
-/// close the devices, and end. A second one ends at once.
+/// Signals: HUP reads the configuration and the certificates again; TERM, INT and QUIT hand over what
+/// is under way, close the devices, and end. A second one ends at once.
 ///
 /// Exit status: 0 ended by a signal; 64 usage; 70 failed while running; 71 an address cannot be
 /// listened on; 72, 78 the configuration cannot be read, is wrong; 75 it runs already.
@@ -45,7 +47,11 @@ pub(crate) struct Options {
     /// How many seconds to wait between attempts of a primary to reach the other node, for which
     /// the original waits 10
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
-    pub(crate) reconnect: Duration,
+    reconnect: Duration,
+    /// Let a split brain wait for an operator also if this node provably has no changes. Otherwise
+    /// it becomes the target of the synchronisation then
+    #[arg(long)]
+    never_give_way: bool,
     /// How many seconds the program of `exec` may run before it is killed
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = clap::value_parser!(u16).range(1..))]
     hook_timeout: u16,
@@ -82,6 +88,17 @@ impl Options {
             1 => Some("debug"),
             _ => Some("trace"),
         })
+    }
+
+    /// How to deal with the other node.
+    pub(crate) fn peering(&self) -> Peering {
+        Peering {
+            reconnect: self.reconnect,
+            give_way: match self.never_give_way {
+                true => GiveWay::Never,
+                false => GiveWay::Unchanged,
+            },
+        }
     }
 
     /// How long a hook may run.

@@ -6,18 +6,31 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ha_core::io::hast::{
-    AttachError, FileBacking, Node, Resource, RoleError, Settings, Side, Status,
+    AttachError, Discard, FileBacking, Node, Resource, RoleError, Settings, Side, Status,
 };
 use hast_proto::conf::{self, ResourceConfig};
-use hast_proto::control::{Connection, ControlFault, ResourceStatus};
+use hast_proto::control::{Connection, ControlFault, DiscardOrder, DiscardOutcome, ResourceStatus};
+use hast_proto::decision::GiveWay;
 use hast_proto::hooks::HookEvent;
 use hast_proto::{ResourceName, Role};
 use tracing::{info, warn};
 
-use super::devices::Devices;
+use super::devices::{self, Devices};
 use super::hook::Hook;
 use super::program;
 use super::reload::Change;
+
+/// How to deal with the other node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peering {
+    /// How long to wait between attempts to connect.
+    pub(crate) reconnect: Duration,
+    /// Whether to give way to it.
+    pub(crate) give_way: GiveWay,
+}
+
+/// How long a change of the role may take, of which the clients of its device may have some.
+const ROLE_CHANGE: Duration = Duration::from_millis(1900);
 
 /// A resource at work.
 #[derive(Debug)]
@@ -25,8 +38,8 @@ pub(crate) struct Running {
     name: ResourceName,
     devices: Arc<Devices>,
     hook: Hook,
-    /// How long to wait between attempts to connect.
-    reconnect: Duration,
+    /// What the command line says about the other node.
+    peering: Peering,
     resource: Mutex<Resource>,
     /// What is run at events.
     exec: Mutex<Option<conf::Path>>,
@@ -76,17 +89,17 @@ impl Running {
         devices: Arc<Devices>,
         config: ResourceConfig,
         hook: Hook,
-        reconnect: Duration,
+        peering: Peering,
     ) -> Result<Self, Refused> {
         let name = hook.resource().clone();
-        let resource = add(node, &name, &config, reconnect)?;
+        let resource = add(node, &name, &config, peering)?;
         check_exec(&config);
         info!(resource = %name, "added");
         Ok(Self {
             name,
             devices,
             hook,
-            reconnect,
+            peering,
             resource: Mutex::new(resource),
             exec: Mutex::new(config.exec.clone()),
             config: tokio::sync::Mutex::new(config),
@@ -146,7 +159,7 @@ impl Running {
         change: Change,
     ) -> Result<(), Refused> {
         let mut config = self.config.lock().await;
-        let settings = settings(&new, self.reconnect)?;
+        let settings = settings(&new, self.peering)?;
         check_exec(&new);
         lock(&self.exec).clone_from(&new.exec);
         match change {
@@ -158,7 +171,7 @@ impl Running {
             Change::Restart => {
                 let role = self.change_role(&config, Role::Init).await?;
                 node.remove(&self.name).await?;
-                let resource = add(node, &self.name, &new, self.reconnect)?;
+                let resource = add(node, &self.name, &new, self.peering)?;
                 *lock(&self.resource) = resource;
                 *config = new;
                 self.change_role(&config, role).await?;
@@ -203,6 +216,26 @@ impl Running {
         Ok(control)
     }
 
+    /// Discards what this node has changed alone. It waits for changes of the role, and they for
+    /// it.
+    pub(crate) async fn discard(&self, order: &DiscardOrder) -> DiscardOutcome {
+        let _config = self.config.lock().await;
+        let file = Path::new(&*order.file);
+        if !file.is_absolute() {
+            return DiscardOutcome::Refused("the path of the file is not absolute".into());
+        }
+        let mut discard = Discard::new(file, &order.node);
+        discard.force = order.force;
+        match self.resource().discard(discard).await {
+            Ok(discarded) => DiscardOutcome::Done {
+                extents: discarded.extents,
+                octets: discarded.octets.get(),
+                with_peer: discarded.with_peer,
+            },
+            Err(error) => DiscardOutcome::Refused(error.to_string().into()),
+        }
+    }
+
     pub(crate) async fn role(&self) -> Option<Role> {
         Some(self.status().await.ok()?.role)
     }
@@ -242,24 +275,23 @@ fn add(
     node: &Node,
     name: &ResourceName,
     config: &ResourceConfig,
-    reconnect: Duration,
+    peering: Peering,
 ) -> Result<Resource, Refused> {
-    let settings = settings(config, reconnect)?;
+    let settings = settings(config, peering)?;
     let backing = FileBacking::new(config.local.as_str());
     let added = node.add(name.clone(), settings, backing);
     added.map_err(Refused::new)
 }
 
 /// Makes settings of a configuration, if this program can do all that it asks for.
-pub(crate) fn settings(config: &ResourceConfig, reconnect: Duration) -> Result<Settings, Refused> {
+pub(crate) fn settings(config: &ResourceConfig, peering: Peering) -> Result<Settings, Refused> {
     // To do without would be worse than not to begin.
-    if config.tls.is_on() {
-        return Err(Refused::new("`tls`: this hastd has none"));
-    }
     if !config.arbiters.is_empty() {
         return Err(Refused::new("`arbiter`: this hastd asks none"));
     }
     let mut settings = Settings::try_from(config).map_err(Refused::new)?;
-    settings.primary.reconnect = reconnect;
+    settings.primary.reconnect = peering.reconnect;
+    settings.primary.give_way = peering.give_way;
+    settings.role_change = ROLE_CHANGE - devices::GRACE;
     Ok(settings)
 }

@@ -6,17 +6,16 @@ use std::io::{self, Read, Write};
 use std::process::Child;
 use std::sync::Arc;
 
-use hast_proto::conf::Config;
 use sd_notify::NotifyState;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info};
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, Wanted};
 use super::end::End;
 use super::node::{self, LoadError};
 use super::options::Options;
-use super::{background, notify, resource, systemd};
+use super::{background, identity, notify, resource, systemd};
 
 /// How long the end waits for system calls that hang, such as those of a dead disk.
 const LAST_CALLS: Duration = Duration::from_secs(1);
@@ -52,10 +51,10 @@ impl From<LoadError> for Failure {
 
 /// Does what the command line says, until a signal ends it.
 pub(crate) fn start(options: Options) -> Result<(), Failure> {
-    let config = load(&options)?;
+    let wanted = load(&options)?;
     if options.check {
         info!(
-            resources = config.resources.len(),
+            resources = wanted.config.resources.len(),
             "the configuration is right"
         );
         return Ok(());
@@ -71,21 +70,24 @@ pub(crate) fn start(options: Options) -> Result<(), Failure> {
     // One thread: a request goes from its client to the peer and back without waking another.
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(failed)?;
-    let ended = runtime.block_on(run(options, config));
+    let ended = runtime.block_on(run(options, wanted));
     runtime.shutdown_timeout(LAST_CALLS);
     ended
 }
 
-/// Reads the configuration, and sees to it that this program can do all that it asks for.
-fn load(options: &Options) -> Result<Config, Failure> {
+/// Reads the configuration and the certificates, and sees to it that this program can do all that
+/// is asked for.
+fn load(options: &Options) -> Result<Wanted, Failure> {
     let config = node::load(&options.config, options.node.as_deref())?;
     for resource in &config.resources {
-        resource::settings(resource, options.reconnect).map_err(|refused| {
+        resource::settings(resource, options.peering()).map_err(|refused| {
             let text = format!("resource {}: {}", resource.name, refused.text);
             Failure::new(Failure::CONFIGURATION, text)
         })?;
     }
-    Ok(config)
+    let identity = identity::load(&config);
+    let identity = identity.map_err(|error| Failure::new(Failure::CONFIGURATION, error))?;
+    Ok(Wanted { config, identity })
 }
 
 /// Waits until the program in the background says that it is ready, or has ended.
@@ -103,12 +105,12 @@ fn wait_until_ready(mut child: Child) -> io::Result<Result<(), Failure>> {
     Ok(Err(Failure::new(status, text)))
 }
 
-async fn run(options: Options, config: Config) -> Result<(), Failure> {
+async fn run(options: Options, wanted: Wanted) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::new(Failure::SOFTWARE, error);
     let mut end = End::listen().map_err(failed)?;
     let mut reloads = signal(SignalKind::hangup()).map_err(failed)?;
     let options = Arc::new(options);
-    let mut daemon = Daemon::start(options.clone(), config).await?;
+    let mut daemon = Daemon::start(options.clone(), wanted).await?;
     tokio::spawn(systemd::watchdog());
     notify::tell(&[NotifyState::Ready]).await;
     if options.detached {
@@ -142,7 +144,7 @@ async fn run(options: Options, config: Config) -> Result<(), Failure> {
     }
 }
 
-/// Reads the configuration again. One that is wrong changes nothing.
+/// Reads configuration and certificates again. What is wrong changes nothing.
 async fn reload(options: &Arc<Options>, daemon: &mut Daemon) {
     notify::reloading().await;
     let again = options.clone();
@@ -153,7 +155,7 @@ async fn reload(options: &Arc<Options>, daemon: &mut Daemon) {
         Err(error) => Err(error.to_string()),
     };
     match loaded {
-        Ok(config) => match daemon.apply(config).await {
+        Ok(wanted) => match daemon.apply(wanted).await {
             Ok(()) => info!("the new configuration is in force"),
             Err(error) => error!(%error, "not all of the new configuration is in force"),
         },

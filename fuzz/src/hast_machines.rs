@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
+use hast_proto::decision::{Changes, Virgin};
 use hast_proto::frame::{Decoder, Encoder, Frame, FrameError, Phase, Segments};
 use hast_proto::handshake::connecting::{self, Which};
 use hast_proto::handshake::{
@@ -11,7 +12,7 @@ use hast_proto::handshake::{
 };
 use hast_proto::message::{
     Accepted, FirstAnswer, FirstStep, Map, Opening, Progress, Refusal, Refused, Reply, Request,
-    SecondAnswer, SecondStep, Standing, Welcome,
+    Reunion, SecondAnswer, SecondStep, Standing, Welcome,
 };
 use hast_proto::primary::{self, DeviceRequest, Primary, Provider, RequestId, SessionId};
 use hast_proto::secondary::{self, Secondary};
@@ -138,22 +139,35 @@ fn attempt_input(choices: &mut Choices<'_>, metadata: &Metadata) -> connecting::
         3 => Input::Invalid(which, FrameError::EmptyList),
         4 => Input::Identity(Identity {
             resource_id: ResourceId::new(7).expect("not 0"),
-            virgin: hast_proto::decision::Virgin::No,
+            virgin: Virgin::No,
             counters: Counters::default(),
+            changes: [Changes::Possible, Changes::None][choices.below(2)],
+            map: vec![choices.next(); 512].into(),
         }),
         5 => {
             let token = Token::new([7; 16]);
             let version = Some(Version::V2);
-            let welcome = FirstAnswer::Welcome(Welcome { version, token });
+            let welcome = FirstAnswer::Welcome(Welcome {
+                version,
+                token,
+                reunion: choices.below(2) == 0,
+            });
             Input::Frame(which, answer(&welcome, encoder))
         }
-        6 => {
+        6 if choices.below(2) == 0 => {
             let refused = FirstAnswer::Refused(Refused::from(Refusal::WrongToken));
             Input::Frame(which, answer(&refused, encoder))
         }
+        6 => {
+            let refused = SecondAnswer::Refused {
+                standing: None,
+                refused: Refused::from(Refusal::SplitBrain),
+                map: map(choices),
+            };
+            let refused = refused.encode(Version::V2, encoder);
+            Input::Frame(which, frame(Phase::Answer, &refused))
+        }
         _ => {
-            let size = [512_u32, 1, 2, 600][choices.below(4)];
-            let octets = vec![choices.next(); size.try_into().expect("small")].into();
             let accepted = SecondAnswer::Accepted(Accepted {
                 standing: Standing {
                     data_size: metadata.layout.data_len(),
@@ -162,7 +176,7 @@ fn attempt_input(choices: &mut Choices<'_>, metadata: &Metadata) -> connecting::
                 },
                 virgin: false,
                 source: SyncSource::Primary,
-                map: Payload::plain(octets).and_then(|payload| Map::new(size, payload)),
+                map: map(choices),
             });
             Input::Frame(
                 which,
@@ -170,6 +184,13 @@ fn attempt_input(choices: &mut Choices<'_>, metadata: &Metadata) -> connecting::
             )
         }
     }
+}
+
+/// A map that fits or does not.
+fn map(choices: &mut Choices<'_>) -> Option<Map> {
+    let size = [512_u32, 1, 2, 600][choices.below(4)];
+    let octets = vec![choices.next(); size.try_into().expect("small")].into();
+    Payload::plain(octets).and_then(|payload| Map::new(size, payload))
 }
 
 fn door_input(
@@ -211,6 +232,10 @@ fn door_input(
                     local: u64::from(choices.next() % 3),
                     remote: u64::from(choices.next() % 3),
                 },
+                reunion: (choices.below(2) == 0).then(|| Reunion {
+                    changes: [Changes::Possible, Changes::None][choices.below(2)],
+                    map: map(choices),
+                }),
             }),
             access,
             token: Token::new([fresh; 16]),
@@ -379,6 +404,7 @@ pub fn hast_primary(data: &[u8]) {
         request_size: RequestSize::MIN,
         max_requests: 8,
         copy_window: 2,
+        max_unsettled: 4,
         ..primary::Config::default()
     };
     let metadata = metadata();
@@ -562,6 +588,7 @@ impl World {
         let welcome = FirstAnswer::Welcome(Welcome {
             version: Some(Version::V2),
             token: Token::new([7; 16]),
+            reunion: true,
         });
         let accepted = SecondAnswer::Accepted(Accepted {
             standing: Standing {

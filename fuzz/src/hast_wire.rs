@@ -184,7 +184,7 @@ pub fn hast_answer(data: &[u8]) {
         let again = received(Phase::Answer, &written).expect("what was written is a frame");
         let map = match &message {
             SecondAnswer::Accepted(accepted) => accepted.map.as_ref(),
-            SecondAnswer::Refused { .. } => None,
+            SecondAnswer::Refused { map, .. } => map.as_ref(),
         };
         if let Some(map) = map.filter(|map| map.size().get() <= MAX_DATA) {
             let opened = map.open(map.size());

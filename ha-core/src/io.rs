@@ -26,6 +26,7 @@ mod clock;
 mod driver;
 mod effects;
 mod event;
+mod events;
 #[cfg(all(feature = "failover", unix))]
 pub mod failover;
 #[cfg(feature = "hast")]
@@ -45,5 +46,6 @@ pub use driver::{
 };
 pub use effects::{Effect, Effects, Service};
 pub use event::{DemotionCause, Event, EventKind, Events};
+pub use events::EventStream;
 pub use transport::Transport;
 pub use udp::{UdpError, UdpTransport};

@@ -207,6 +207,10 @@ async fn a_region_is_a_device_of_its_own() {
         disk.read_at((1 << 20) + 512, 512).await.unwrap(),
         data(512, 4)
     );
+    device.write_durably(1024, data(512, 5)).await.unwrap();
+    assert_eq!(device.read(1024, 512).await.unwrap(), [data(512, 5)]);
+    let error = device.write_durably(2 << 20, data(512, 5)).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidInput);
     device.discard(0, 2 << 20).await.unwrap();
     device.write_zeroes(512, 512, Room::Keep).await.unwrap();
     assert_eq!(

@@ -29,6 +29,7 @@
 #![warn(clippy::arithmetic_side_effects)]
 
 mod bitmap;
+mod marked;
 mod stored;
 
 use alloc::collections::BTreeMap;
@@ -37,6 +38,7 @@ use alloc::vec::Vec;
 use core::ops::{Range, RangeInclusive};
 
 use self::bitmap::Bitmap;
+pub use self::marked::Marked;
 pub(crate) use self::stored::Stored;
 use crate::conf::RequestSize;
 use crate::layout::{KeepDirty, Layout};

@@ -122,10 +122,15 @@ fn deflate_lzf(size: u32, data: &[u8], workspace: &mut Workspace) -> Option<Defl
     }
     let room = data.len().checked_sub(LZF_SAVING)?;
     let Workspace { compressor, stream } = workspace;
-    stream.clear();
-    stream.extend_from_slice(&size.to_le_bytes());
-    stream.resize(SIZE_LEN.checked_add(room)?, 0);
-    let len = compressor.compress(data, stream.get_mut(SIZE_LEN..)?)?;
+    let room = SIZE_LEN.checked_add(room)?;
+    if stream.len() < room {
+        stream.resize(room, 0);
+    }
+    let (prefix, output) = stream
+        .get_mut(..room)?
+        .split_first_chunk_mut::<SIZE_LEN>()?;
+    *prefix = size.to_le_bytes();
+    let len = compressor.compress(data, output)?;
     let octets = stream.get(..SIZE_LEN.checked_add(len)?)?;
     Some(Deflated {
         algorithm: Compression::Lzf,

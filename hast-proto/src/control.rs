@@ -24,11 +24,13 @@
 #![warn(clippy::arithmetic_side_effects)]
 
 mod answer;
+mod discard;
 mod pairs;
 mod status;
 
 pub use answer::{ControlAnswer, RoleAnswer, StatusAnswer};
-pub use status::{Connection, Queues, ResourceStatus, Statistics, Worker};
+pub use discard::{DiscardAnswer, DiscardOrder, DiscardOutcome};
+pub use status::{Connection, Differing, Queues, ResourceStatus, SplitBrain, Statistics, Worker};
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -43,6 +45,8 @@ const ROLE: Name<'static> = Name::literal("role");
 
 const SET_ROLE: u8 = 1;
 const STATUS: u8 = 2;
+/// A command of this crate; far from those that the original may get.
+const DISCARD: u8 = 100;
 /// The name that stands for every resource.
 const ALL: &str = "all";
 
@@ -117,12 +121,14 @@ pub enum Resources {
 
 /// What `hastctl` asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "the protocol has these two")]
+#[expect(clippy::exhaustive_enums, reason = "whoever answers needs all of them")]
 pub enum ControlRequest {
     /// Change the role of the resources.
     SetRole(Role, Resources),
     /// Say how they are.
     Status(Resources),
+    /// Discard what this node has changed alone: a command of this crate.
+    Discard(DiscardOrder),
 }
 
 /// Why a request of the control protocol is refused.
@@ -183,6 +189,9 @@ impl ControlRequest {
         if code == 0 {
             return Err(ControlError::NoCommand);
         }
+        if code == DISCARD {
+            return Ok(Self::Discard(DiscardOrder::read(&pairs)?));
+        }
         let resources = Resources::read(&pairs)?;
         match code {
             SET_ROLE => {
@@ -206,6 +215,10 @@ impl ControlRequest {
             Self::Status(resources) => {
                 list.push(CMD, Value::U8(STATUS));
                 resources.write(list);
+            }
+            Self::Discard(order) => {
+                list.push(CMD, Value::U8(DISCARD));
+                order.write(list);
             }
         })
     }
@@ -261,6 +274,40 @@ mod tests {
 
     fn names(names: &[&str]) -> Resources {
         Resources::Named(names.iter().map(|name| name.parse().unwrap()).collect())
+    }
+
+    #[test]
+    fn a_discard_and_its_outcomes_come_back() {
+        let order = DiscardOrder {
+            resource: "shared".parse().unwrap(),
+            file: "/root/lost".into(),
+            node: "hasta".into(),
+            force: true,
+        };
+        let discard = ControlRequest::Discard(order);
+        let segments = discard.encode(&mut Encoder::new());
+        assert_eq!(ControlRequest::decode(&receive(&segments)), Ok(discard));
+        let lacks_file = request(&[("cmd", Value::U8(DISCARD)), ("resource0", text("a"))]);
+        assert_eq!(lacks_file.unwrap_err().fault(), Some(ControlFault::Invalid));
+        let done = DiscardOutcome::Done {
+            extents: 3,
+            octets: 5 << 20,
+            with_peer: true,
+        };
+        let answer = DiscardAnswer {
+            resources: [
+                ("a".parse().unwrap(), Ok(done)),
+                (
+                    "b".parse().unwrap(),
+                    Ok(DiscardOutcome::Refused("no".into())),
+                ),
+                ("c".parse().unwrap(), Err(ControlFault::NoEntry)),
+            ]
+            .into(),
+            fault: None,
+        };
+        let segments = answer.encode(&mut Encoder::new());
+        assert_eq!(DiscardAnswer::decode(&receive(&segments)), Ok(answer));
     }
 
     #[test]
@@ -325,6 +372,7 @@ mod tests {
                 checksum: Checksum::None,
                 compression: Compression::Hole,
                 role: Role::Primary,
+                split_brain: None,
                 worker: Some(Worker {
                     pid: 1234,
                     connection: Connection::Complete,

@@ -17,11 +17,32 @@
 //! lost connection and after each synchronisation, whatever the peer has told; and the new
 //! value is greater than anything the peer has told. A real peer notices nothing: it compares,
 //! and larger values compare as those by the original's rule should.
+//!
+//! # Who gives way
+//!
+//! A node that was primary and wrote nothing alone has counted nothing. So it is no split brain
+//! when it meets one that did: rows 4 and 6 make it the target, and no operator is asked.
+//!
+//! Row 7 is what remains: both have counted. Even then one of them may provably have nothing of
+//! its own, because the peer has got everything and only the agreement on that was cut short.
+//! What proves it, see [`Changes::of`]. Such a node gives way by itself ([`GiveWay`]), if its peer
+//! is of this crate, too; everything else waits for an operator:
+//!
+//! | the secondary | the primary | what happens |
+//! |---|---|---|
+//! | has no changes | whatever it has | row 10: the secondary becomes the target |
+//! | may have some | has none | row 11: the primary becomes the target |
+//! | may have some | may have some | row 7: a split brain |
+//!
+//! Whoever gives way takes back its count, on disk, before the session begins: its "localcnt"
+//! becomes the "remotecnt" of the other. So it stays the target, by rows 4 to 6, if the session
+//! is cut short; and what it writes later counts again.
 
 #![warn(clippy::arithmetic_side_effects)]
 
+use crate::consistency::Consistency;
 use crate::message::Refusal;
-use crate::types::{Counters, ResourceId, SyncSource};
+use crate::types::{Counters, ResourceId, Role, SyncSource};
 
 /// What one node brings to the decision.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -50,6 +71,66 @@ impl From<bool> for Virgin {
     }
 }
 
+/// Whether a node that has counted may have changes that its peer lacks.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "it may or it does not")]
+pub enum Changes {
+    /// It may: nothing of it is discarded but by an operator.
+    #[default]
+    Possible,
+    /// It provably has none.
+    None,
+}
+
+impl Changes {
+    /// Tells what the provider of a node proves. There are no changes if all of this holds:
+    ///
+    /// - The data are [`Consistent`](Consistency::Consistent): they, the map and the counters
+    ///   belong together.
+    /// - No extent is marked. A primary marks an extent before it writes there, and takes the
+    ///   mark away when both nodes have it on disk; so everything has been copied that it wrote
+    ///   alone.
+    /// - The block was written last by a primary. A secondary forgets its marks as soon as the
+    ///   primary has them, and may still be the only one that has the data: a session in which
+    ///   it is the source begins with a block that says so.
+    ///
+    /// Counters alone prove nothing here: both have counted, or they would not be asked. And the
+    /// proof holds for what this crate has written; a real `hastd` clears the map of a secondary
+    /// without a trace.
+    #[must_use]
+    pub fn of(consistency: Consistency, map: &[u8], previous_role: Role) -> Self {
+        let proven = consistency == Consistency::Consistent
+            && map.iter().all(|octet| *octet == 0)
+            && previous_role == Role::Primary;
+        match proven {
+            true => Self::None,
+            false => Self::Possible,
+        }
+    }
+}
+
+/// Whether a node that provably has no changes ends a split brain by itself.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "it does or it does not")]
+pub enum GiveWay {
+    /// It becomes the target of the synchronisation.
+    #[default]
+    Unchanged,
+    /// It waits for an operator, as a real node does.
+    Never,
+}
+
+impl GiveWay {
+    /// What a node says of itself: one that never gives way does not say that it could.
+    #[must_use]
+    pub const fn admit(self, changes: Changes) -> Changes {
+        match self {
+            Self::Unchanged => changes,
+            Self::Never => Changes::Possible,
+        }
+    }
+}
+
 /// What the secondary sends along as its map.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "the protocol has these three")]
@@ -65,7 +146,7 @@ pub enum MapChoice {
 
 /// The row of the table that applied (HAST §5.3), by which a decision can be explained.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-#[expect(clippy::exhaustive_enums, reason = "the table has nine rows")]
+#[expect(clippy::exhaustive_enums, reason = "the table has these rows")]
 pub enum Rule {
     /// 1: the secondary is new and so is the resource.
     BothNew = 1,
@@ -85,6 +166,12 @@ pub enum Rule {
     PrimaryLostCount = 8,
     /// 9: the secondary, or both, have lost count.
     SecondaryLostCount = 9,
+    /// 10, which the original does not have: both have counted, and the secondary provably has no
+    /// changes.
+    SecondaryUnchanged = 10,
+    /// 11, which the original does not have: both have counted, and the primary provably has no
+    /// changes.
+    PrimaryUnchanged = 11,
 }
 
 impl Rule {
@@ -120,6 +207,8 @@ pub struct Synchronise {
     /// The identity to take over and to store before answering; the inner `None` is the 0 of a
     /// primary that has none.
     pub adopt: Option<Option<ResourceId>>,
+    /// The counters to take over and to store before answering, if the secondary gives way.
+    pub counters: Option<Counters>,
 }
 
 /// Why a secondary refuses.
@@ -212,6 +301,7 @@ pub fn decide(secondary: Party, primary: Party, virgin: Virgin) -> Result<Decisi
             map,
             virgin: Virgin::Yes,
             adopt: Some(primary.resource_id),
+            counters: None,
         }));
     };
     // Between nodes that have met "virgin" means nothing.
@@ -235,7 +325,70 @@ pub fn decide(secondary: Party, primary: Party, virgin: Virgin) -> Result<Decisi
         map,
         virgin: Virgin::No,
         adopt: None,
+        counters: None,
     }))
+}
+
+/// Decides as [`decide`] does between two nodes of this crate, of which one gives way if it
+/// provably has no changes. [`GiveWay::admit`] has been asked on both.
+///
+/// ```
+/// use hast_proto::decision::{Changes, Decision, Party, Rule, Virgin, reunite};
+/// use hast_proto::{Counters, ResourceId, SyncSource};
+///
+/// let resource_id = ResourceId::new(0x0123_4567_89ab_cdef);
+/// let counters = Counters { local: 1, remote: 0 };
+/// let counted = Party { resource_id, counters };
+/// let changes = (Changes::Possible, Changes::None);
+/// let Decision::Synchronise(agreed) = reunite(counted, counted, Virgin::No, changes)? else {
+///     unreachable!();
+/// };
+/// assert_eq!((agreed.rule, agreed.source), (Rule::PrimaryUnchanged, SyncSource::Secondary));
+/// # Ok::<(), hast_proto::decision::DecisionError>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`decide`].
+pub fn reunite(
+    secondary: Party,
+    primary: Party,
+    virgin: Virgin,
+    (secondary_changes, primary_changes): (Changes, Changes),
+) -> Result<Decision, DecisionError> {
+    let decision = decide(secondary, primary, virgin)?;
+    if decision != Decision::Refuse(Disagreement::SplitBrain) {
+        return Ok(decision);
+    }
+    let (rule, source, counters) = match (secondary_changes, primary_changes) {
+        (Changes::None, _) => {
+            let counters = yielded(secondary.counters, primary.counters);
+            (
+                Rule::SecondaryUnchanged,
+                SyncSource::Primary,
+                Some(counters),
+            )
+        }
+        (Changes::Possible, Changes::None) => (Rule::PrimaryUnchanged, SyncSource::Secondary, None),
+        (Changes::Possible, Changes::Possible) => return Ok(decision),
+    };
+    Ok(Decision::Synchronise(Synchronise {
+        rule,
+        source,
+        map: MapChoice::OnDisk,
+        virgin: Virgin::No,
+        adopt: None,
+        counters,
+    }))
+}
+
+/// The counters of a node that gives way to another: as if it had counted nothing that the other
+/// has not heard of.
+const fn yielded(own: Counters, peer: Counters) -> Counters {
+    Counters {
+        local: peer.remote,
+        remote: own.remote,
+    }
 }
 
 /// Rows 4 to 9: each node's "localcnt" against the other's "remotecnt".
@@ -276,6 +429,15 @@ pub enum AnswerError {
     /// A new secondary has nothing, and this node's own data are not complete.
     #[error("virgin, where only the peer can have everything")]
     VirginNeeded,
+    /// Both have counted, so that the peer cannot be the source; and this node has not said that
+    /// it gives way, or has written since.
+    #[error("syncsrc is secondary where localcnt is {local} and the peer has heard of {remote}")]
+    WroteAlone {
+        /// This node's "localcnt".
+        local: u64,
+        /// The peer's "remotecnt".
+        remote: u64,
+    },
     /// The counter that the peer claims leaves none that is greater.
     #[error("remotecnt {remote} of the peer leaves no greater counter")]
     Exhausted {
@@ -385,6 +547,15 @@ impl PrimaryCounters {
         }
         self.peer = Some(peer);
         Ok(changed)
+    }
+
+    /// This node gives way to the peer, as it told its counters last. Returns the counters, which
+    /// must be on disk before the session begins.
+    pub fn give_way(&mut self) -> Counters {
+        if let Some(peer) = self.peer {
+            self.own = yielded(self.own, peer);
+        }
+        self.own
     }
 
     /// The connection is lost: the next write without the peer counts again.

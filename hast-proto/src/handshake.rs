@@ -38,6 +38,9 @@
 //! | deciding | - | - | answer: check it; `Established` or fail; over | refusal: fail | - | fail | fail |
 //! | over | - | - | - | - | - | - | - |
 //!
+//! A refusal because both have counted is preceded by `SplitBrain`, with the peer's map if it has told
+//! that.
+//!
 //! The identity is asked for as late as can be: counters that change after they were sent make
 //! the decision worthless, which is why [`Session::sent`] says what was sent.
 //!
@@ -48,6 +51,9 @@
 //! | idle | welcome, half open | `Prepare`; preparing | - | - | close what was half open too long | forget the half-open one |
 //! | preparing | the same | close the newcomer | refuse; accept; or store the adopted identity; idle or storing | - | the same, and give up after the limit | give up if it is one of the two |
 //! | storing | the same | close the newcomer | - | accept, or refuse if it failed; idle | the same | the same |
+//!
+//! "Adopted identity" stands for whatever the answer needs on disk: the counters of a node that gives
+//! way, too, and that a node is the source (HAST §16.2).
 //!
 //! As long as `Stored` is still to come for a second step that was given up, newcomers are closed
 //! as in storing: nobody could tell whose identity had been stored.

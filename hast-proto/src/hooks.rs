@@ -310,6 +310,7 @@ impl Column {
 /// #     compression: Default::default(),
 /// #     role: Default::default(),
 /// #     worker: None,
+/// #     split_brain: None,
 /// # };
 /// let row = Row { index: 1, name: &ResourceName::new("shared")?, status: &status };
 /// assert_eq!(row.value(Column::Replication), ColumnValue::Integer(1));
@@ -445,6 +446,7 @@ mod tests {
             checksum: Default::default(),
             compression: Default::default(),
             role: Role::Secondary,
+            split_brain: None,
             worker: Some(Worker {
                 pid: 22,
                 connection: Connection::Degraded,

@@ -13,6 +13,7 @@ pub mod conf;
 mod consistency;
 pub mod control;
 pub mod decision;
+pub mod discard;
 mod disk;
 mod errno;
 pub mod frame;

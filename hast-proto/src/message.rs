@@ -21,8 +21,8 @@ mod refusal;
 mod reply;
 mod request;
 
-pub use handshake::{Accepted, FirstAnswer, FirstStep, Map, Opening, SecondAnswer, SecondStep};
-pub use handshake::{Standing, Welcome};
+pub use handshake::{Accepted, FirstAnswer, FirstStep, Map, Opening, Reunion, SecondAnswer};
+pub use handshake::{MapError, SecondStep, Standing, Welcome};
 pub use refusal::{Refusal, Refused};
 pub use reply::Reply;
 pub use request::{Bounds, Progress, Request, RequestError, RequestFault};

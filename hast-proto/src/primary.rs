@@ -233,7 +233,9 @@ pub struct Primary<T> {
     flushes: BTreeMap<u64, Flush>,
     /// Flushes that wait for the peer.
     held_flushes: Vec<RequestId>,
-    /// When a flush of the machine's own may be tried again.
+    /// When the machine flushes by itself, as many marks wait for it.
+    settle_at: Option<T>,
+    /// Not before this: the last flush has failed.
     flush_after: Option<T>,
     octets: usize,
     copying: Copying<T>,
@@ -288,6 +290,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             reads: BTreeMap::new(),
             flushes: BTreeMap::new(),
             held_flushes: Vec::new(),
+            settle_at: None,
             flush_after: None,
             octets: 0,
             copying: Copying::new(),
@@ -397,6 +400,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             self.overdue_at(),
             self.held_until,
             self.local.store_map_at,
+            self.flush_due(),
             self.copying.deadline(),
         ]
         .into_iter()

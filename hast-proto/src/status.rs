@@ -6,7 +6,7 @@
 
 use core::fmt;
 
-use crate::control::{ControlAnswer, Queues, ResourceStatus, Statistics, StatusAnswer};
+use crate::control::{ControlAnswer, Differing, Queues, ResourceStatus, Statistics, StatusAnswer};
 use crate::metadata::Metadata;
 use crate::types::ResourceId;
 
@@ -185,6 +185,17 @@ impl fmt::Display for Details<'_> {
             writeln!(f, "  sourceaddr: {source}")?;
         }
         writeln!(f, "  replication: {}", status.replication)?;
+        if let Some(split) = &status.split_brain {
+            let extents = split.local.extents;
+            let here = Octets(split.local.octets);
+            write!(f, "  splitbrain: {extents} extents ({here}) here, ")?;
+            match split.remote {
+                Some(Differing { extents, octets }) => {
+                    writeln!(f, "{extents} extents ({}) there", Octets(octets))?;
+                }
+                None => writeln!(f, "unknown there")?,
+            }
+        }
         if let Some(worker) = worker {
             writeln!(f, "  status: {}", worker.connection)?;
             writeln!(f, "  workerpid: {}", worker.pid)?;
@@ -260,6 +271,7 @@ mod tests {
             checksum: Checksum::None,
             compression: Compression::Hole,
             role,
+            split_brain: None,
             worker,
         }
     }

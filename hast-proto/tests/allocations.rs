@@ -17,8 +17,8 @@ use hast_proto::control::{
     Worker,
 };
 use hast_proto::frame::{
-    Decoder, Encoder, Frame, HEADER_LEN, MAX_CONTROL_LIST, MAX_LIST, MAX_MAP, MAX_PAYLOAD, Phase,
-    Segments,
+    Decoder, Encoder, Frame, HEADER_LEN, MAX_CONTROL_LIST, MAX_LIST, MAX_MAP, MAX_OPENING,
+    MAX_PAYLOAD, Phase, Segments,
 };
 use hast_proto::lzf::decompress;
 use hast_proto::message::{
@@ -171,7 +171,7 @@ fn boast(size: u32) -> Vec<u8> {
 #[test]
 fn no_length_from_the_wire_takes_more_memory_than_its_limit() {
     for (phase, list, payload) in [
-        (Phase::Opening, MAX_LIST, 0),
+        (Phase::Opening, MAX_LIST, MAX_OPENING),
         (Phase::Answer, MAX_LIST, MAX_MAP),
         (Phase::Request, MAX_LIST, MAX_PAYLOAD),
         (Phase::Reply, MAX_LIST, MAX_PAYLOAD),
@@ -300,6 +300,7 @@ fn an_opening_takes_no_more_memory_than_its_name() {
             virgin: true,
             resource_id: ResourceId::new(u64::MAX),
             counters: Counters::default(),
+            reunion: None,
         }),
     ] {
         let message = opening.encode(Version::V2, &mut Encoder::new());
@@ -323,6 +324,7 @@ fn a_consent_takes_no_memory() {
     let welcome = FirstAnswer::Welcome(Welcome {
         version: Some(Version::V2),
         token: Token::new([7; 16]),
+        reunion: false,
     });
     let frame = filled(Phase::Answer, &welcome.encode(encoder));
     assert_eq!(peak(|| FirstAnswer::decode(&frame)), 0);
@@ -351,6 +353,7 @@ fn a_refusal_takes_no_more_memory_than_its_frame() {
     let second = |text: &str| SecondAnswer::Refused {
         standing: Some(standing()),
         refused: refused(text, false),
+        map: None,
     };
     for start in ["", "Remote node was unable to send response: "] {
         let text = longest_text(first("").encode(encoder).list.len());
@@ -494,6 +497,7 @@ fn control_messages_take_sixteen_times_their_list_at_most() {
         compression: Compression::Hole,
         role: Role::Secondary,
         worker,
+        split_brain: None,
     };
     let worker = Worker {
         pid: i32::MAX,

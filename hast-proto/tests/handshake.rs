@@ -8,7 +8,7 @@ mod machine;
 use core::time::Duration;
 
 use bytes::Bytes;
-use hast_proto::decision::{Rule, Virgin};
+use hast_proto::decision::{Changes, Rule, Virgin};
 use hast_proto::frame::{Encoder, Frame, FrameError, Phase};
 use hast_proto::handshake::connecting::{self, Which};
 use hast_proto::handshake::{
@@ -36,6 +36,8 @@ fn identity() -> Identity {
         resource_id: ResourceId::new(77).unwrap(),
         virgin: Virgin::Yes,
         counters: Counters::default(),
+        changes: Changes::Possible,
+        map: vec![0x20; 512].into(),
     }
 }
 
@@ -55,6 +57,7 @@ fn welcome() -> FirstAnswer {
     FirstAnswer::Welcome(Welcome {
         version: Some(Version::V2),
         token: TOKEN,
+        reunion: true,
     })
 }
 
@@ -125,6 +128,7 @@ mod primary {
                 format!("second step on {which:?} with {version}")
             }
             connecting::Output::NeedIdentity => "need identity".into(),
+            connecting::Output::SplitBrain(_) => "split-brain".into(),
             connecting::Output::Established(_) => "established".into(),
             connecting::Output::Failed(failure) => format!("fail: {failure}"),
         }
@@ -356,6 +360,7 @@ impl Door {
             virgin: virgin == Virgin::Yes,
             resource_id: Some(identity().resource_id),
             counters: Counters::default(),
+            reunion: None,
         });
         self.opening(connection, opening, Access::Allowed, Token::new([9; 16]));
     }
@@ -403,6 +408,7 @@ impl Door {
                 Output::Prepare => "prepare".into(),
                 Output::StoreMetadata(_) => "store".into(),
                 Output::Established(_) => "established".into(),
+                Output::SplitBrain { .. } => "split-brain".into(),
                 Output::Refused(_, Refusing::Told(_)) => "told".into(),
                 Output::Refused(_, refusing) => refusing.to_string(),
             })
@@ -415,6 +421,7 @@ fn known(local: u64, remote: u64) -> Metadata {
     let mut metadata = small_metadata();
     metadata.resource_id = Some(identity().resource_id);
     metadata.counters = Counters { local, remote };
+    metadata.previous_role = Role::Secondary;
     metadata
 }
 

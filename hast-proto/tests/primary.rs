@@ -300,6 +300,7 @@ impl Node {
         let welcome = FirstAnswer::Welcome(Welcome {
             version: Some(peer.version),
             token: Token::new([7; 16]),
+            reunion: true,
         });
         let octets = vec![peer.map; 512].into();
         let accepted = SecondAnswer::Accepted(Accepted {
@@ -1555,6 +1556,43 @@ fn steps_yield_to_the_device_keep_out_of_its_way_and_keep_the_rate() {
 }
 
 #[test]
+fn a_timer_that_rings_late_does_not_slow_the_synchronisation_down() {
+    let paced = || {
+        let mut node = Node::new(
+            Config {
+                // A step in 100 us.
+                copy_rate: core::num::NonZeroU64::new(40_960_000),
+                copy_window: 16,
+                ..config()
+            },
+            known(),
+            Consistency::Consistent,
+        );
+        node.input(Input::Start);
+        node.establish(Peer { map: 0xff, ..EVEN });
+        node.done("map", Ok(()));
+        node
+    };
+    let reads = |node: &mut Node| node.take().matches("read").count();
+
+    let mut node = paced();
+    assert_eq!(reads(&mut node), 1);
+    // Ten steps are due when it rings.
+    node.wait(Duration::from_millis(1));
+    assert_eq!(reads(&mut node), 10);
+    node.wait(Duration::from_micros(99));
+    assert_eq!(reads(&mut node), 0);
+    node.wait(Duration::from_micros(1));
+    assert_eq!(reads(&mut node), 1);
+
+    // But after a long wait it does not hurry.
+    let mut node = paced();
+    assert_eq!(reads(&mut node), 1);
+    node.wait(SECOND);
+    assert_eq!(reads(&mut node), 1);
+}
+
+#[test]
 fn a_failed_step_keeps_its_mark_is_reported_and_tried_again() {
     let mut node = Node::new(config(), known(), Consistency::Consistent);
     node.input(Input::Start);
@@ -1601,13 +1639,36 @@ fn what_may_be_in_a_write_cache_is_copied_when_the_peer_is_lost() {
 
 #[test]
 fn marks_do_not_pile_up_under_a_user_who_never_flushes() {
-    let mut node = Node::up(config());
+    let mut node = Node::up(Config {
+        max_unsettled: 3,
+        ..config()
+    });
     for extent in 0..16 {
         node.write(extent * 8192);
         node.all_done();
     }
     assert!(node.take().contains("flush"));
     assert!(node.machine.map().unsettled_extents() <= 3);
+
+    // Where many are allowed, they go after a while.
+    let mut node = Node::up(config());
+    for extent in 0..16 {
+        node.write(extent * 8192);
+        node.all_done();
+    }
+    assert!(!node.take().contains("flush"));
+    let marked = node.machine.map().unsettled_extents();
+    assert_eq!(marked, 16);
+    node.wait(5 * SECOND);
+    node.all_done();
+    assert!(node.take().contains("flush, > flush"));
+    assert_eq!(node.machine.map().unsettled_extents(), 0);
+    // As many as are kept anyway may stay.
+    node.write(0);
+    node.all_done();
+    node.take();
+    node.wait(6 * SECOND);
+    assert!(!node.take().contains("flush"));
 }
 
 #[test]
@@ -1652,7 +1713,10 @@ fn a_disk_that_deletes_nothing_has_not_failed() {
 
 #[test]
 fn a_flush_that_fails_there_is_not_tried_again_at_once() {
-    let mut node = Node::up(config());
+    let mut node = Node::up(Config {
+        max_unsettled: 3,
+        ..config()
+    });
     for extent in 0..16 {
         node.write(extent * 8192);
         while !node.disk.is_empty() || !node.sent.is_empty() {

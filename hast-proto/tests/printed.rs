@@ -110,6 +110,7 @@ impl<'a> Fields<'a> {
             checksum: Default::default(),
             compression: Default::default(),
             role: self.text("role").parse().unwrap(),
+            split_brain: None,
             worker,
         }
     }

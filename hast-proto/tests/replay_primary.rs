@@ -287,6 +287,8 @@ impl Node<'_> {
                 self.attempt = None;
                 self.machine.handle(self.now, Input::Session(id, session));
             }
+            // The original tells no map.
+            connecting::Output::SplitBrain(map) => assert_eq!(map, None),
             connecting::Output::Failed(failure) => {
                 self.attempt = None;
                 self.machine

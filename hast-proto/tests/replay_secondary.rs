@@ -49,7 +49,11 @@ impl Node<'_> {
         self.door.handle(NOW, input);
         while let Some(output) = self.door.poll_output() {
             match output {
-                accepting::Output::Answer(connection, answer) => {
+                accepting::Output::Answer(connection, mut answer) => {
+                    // A pair that the original does not have, nor look for.
+                    if let FirstAnswer::Welcome(welcome) = &mut answer {
+                        assert!(core::mem::take(&mut welcome.reunion));
+                    }
                     let segments = answer.encode(&mut Encoder::new());
                     self.sent.push((connection, segments));
                 }
@@ -75,6 +79,8 @@ impl Node<'_> {
                     self.rules.push(established.rule);
                     self.established = Some(established);
                 }
+                // The original tells no map.
+                accepting::Output::SplitBrain { peer, .. } => assert_eq!(peer, None),
                 accepting::Output::Close(_) | accepting::Output::Refused(..) => {}
             }
         }

@@ -39,6 +39,7 @@ fn simulate(world: &mut World) {
             "sector {sector} holds {left} at the end, which was not promised"
         );
     }
+    world.part_and_meet();
 }
 
 fn environment(name: &str) -> Option<u64> {
@@ -73,6 +74,8 @@ fn nothing_acknowledged_is_lost_whatever_fails() {
         "attached",
         "attempt failed",
         "connected",
+        "discard: crash before the file was whole",
+        "discarded",
         "copy done",
         "copy failed",
         "copy from the peer",
@@ -82,6 +85,8 @@ fn nothing_acknowledged_is_lost_whatever_fails() {
         "local read failed",
         "marks checked",
         "network cut",
+        "nobody wrote alone",
+        "one wrote alone",
         "peer closed",
         "peer error",
         "peer silent",
@@ -89,10 +94,16 @@ fn nothing_acknowledged_is_lost_whatever_fails() {
         "roles swapped",
         "secondary killed",
         "secondary lost power",
+        "split brain told",
+        "the primary gave way",
+        "the secondary gave way",
         "torn frame",
     ];
     let seldom = [
         "copy interrupted",
+        "discard: crash before the mark",
+        "discard: crash behind the counters",
+        "discard: crash behind the mark",
         "refused",
         "roles swapped while copying",
         "session taken over",

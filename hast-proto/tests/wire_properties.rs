@@ -9,14 +9,15 @@
 
 use bytes::{Bytes, BytesMut};
 use hast_proto::control::{
-    Connection, ControlFault, ControlRequest, Queues, ResourceStatus, Resources, RoleAnswer,
-    Statistics, StatusAnswer, Worker,
+    Connection, ControlFault, ControlRequest, Differing, Queues, ResourceStatus, Resources,
+    RoleAnswer, SplitBrain, Statistics, StatusAnswer, Worker,
 };
+use hast_proto::decision::Changes;
 use hast_proto::frame::{Decoder, Encoder, Frame, Phase, Segments};
 use hast_proto::lzf::{Compressor, decompress, decompress_exact};
 use hast_proto::message::{
     Accepted, Bounds, FirstAnswer, FirstStep, Map, Opening, Refusal, Refused, Reply, Request,
-    SecondAnswer, SecondStep, Standing, Welcome,
+    Reunion, SecondAnswer, SecondStep, Standing, Welcome,
 };
 use hast_proto::nv::{Array, List, Name, Text, Value, Writer};
 use hast_proto::{
@@ -162,19 +163,36 @@ fn any_counters() -> impl Strategy<Value = Counters> {
     any::<(u64, u64)>().prop_map(|(local, remote)| Counters { local, remote })
 }
 
+fn any_map() -> impl Strategy<Value = Map> {
+    any_payload()
+        .prop_map(|(data, payload)| Map::new(u32::try_from(data.len()).unwrap(), payload).unwrap())
+}
+
+fn any_reunion() -> impl Strategy<Value = Reunion> {
+    let changes = select(&[Changes::Possible, Changes::None]);
+    (changes, option::of(any_map())).prop_map(|(changes, map)| Reunion { changes, map })
+}
+
 fn any_opening() -> impl Strategy<Value = Opening> {
     prop_oneof![
         (any_name(), option::of(any::<u8>()))
             .prop_map(|(resource, version)| Opening::First(FirstStep { resource, version })),
-        (any_name(), any::<([u8; 16], bool, u64)>(), any_counters()).prop_map(
-            |(resource, (token, virgin, id), counters)| Opening::Second(SecondStep {
-                resource,
-                token: Token::new(token),
-                virgin,
-                resource_id: ResourceId::new(id),
-                counters,
-            })
-        ),
+        (
+            any_name(),
+            any::<([u8; 16], bool, u64)>(),
+            any_counters(),
+            option::of(any_reunion())
+        )
+            .prop_map(
+                |(resource, (token, virgin, id), counters, reunion)| Opening::Second(SecondStep {
+                    resource,
+                    token: Token::new(token),
+                    virgin,
+                    resource_id: ResourceId::new(id),
+                    counters,
+                    reunion,
+                })
+            ),
     ]
 }
 
@@ -206,11 +224,9 @@ fn any_standing() -> impl Strategy<Value = Standing> {
 }
 
 fn any_second_answer() -> impl Strategy<Value = SecondAnswer> {
-    let map = any_payload()
-        .prop_map(|(data, payload)| Map::new(u32::try_from(data.len()).unwrap(), payload).unwrap());
     let source = select(&[SyncSource::Primary, SyncSource::Secondary]);
     prop_oneof![
-        (any_standing(), any::<bool>(), source, option::of(map)).prop_map(
+        (any_standing(), any::<bool>(), source, option::of(any_map())).prop_map(
             |(standing, virgin, source, map)| SecondAnswer::Accepted(Accepted {
                 standing,
                 virgin,
@@ -218,13 +234,32 @@ fn any_second_answer() -> impl Strategy<Value = SecondAnswer> {
                 map,
             })
         ),
-        (option::of(any_standing()), any_refused())
-            .prop_map(|(standing, refused)| SecondAnswer::Refused { standing, refused }),
+        (option::of(any_standing()), any_refused()).prop_map(|(standing, refused)| {
+            SecondAnswer::Refused {
+                standing,
+                refused,
+                map: None,
+            }
+        }),
+        (option::of(any_standing()), any::<bool>(), any_map()).prop_map(|(standing, wait, map)| {
+            SecondAnswer::Refused {
+                standing,
+                refused: Refused {
+                    reason: Refusal::SplitBrain,
+                    wait,
+                },
+                map: Some(map),
+            }
+        }),
     ]
 }
 
 fn any_fault() -> impl Strategy<Value = ControlFault> {
     any::<i16>().prop_filter_map("0 is none", ControlFault::from_code)
+}
+
+fn any_differing() -> impl Strategy<Value = Differing> {
+    any::<(u32, u64)>().prop_map(|(extents, octets)| Differing { extents, octets })
 }
 
 fn any_worker() -> impl Strategy<Value = Worker> {
@@ -273,9 +308,10 @@ fn any_status() -> impl Strategy<Value = ResourceStatus> {
         option::of(text),
         0..3_u8,
         option::of(any_worker()),
+        option::of((any_differing(), option::of(any_differing()))),
     )
         .prop_map(
-            |(provider, local, remote, source, choice, worker)| ResourceStatus {
+            |(provider, local, remote, source, choice, worker, split)| ResourceStatus {
                 provider: provider.into(),
                 local: local.into(),
                 remote: remote.into(),
@@ -290,6 +326,7 @@ fn any_status() -> impl Strategy<Value = ResourceStatus> {
                     [usize::from(choice)],
                 role: [Role::Init, Role::Primary, Role::Secondary][usize::from(choice)],
                 worker,
+                split_brain: split.map(|(local, remote)| SplitBrain { local, remote }),
             },
         )
 }
@@ -371,12 +408,13 @@ proptest! {
     #[test]
     fn handshakes_come_back(
         opening in any_opening(), refused in any_refused(), second in any_second_answer(),
-        token in any::<[u8; 16]>(), version in select(&[None, Some(Version::V1), Some(Version::V2)]),
+        token in any::<[u8; 16]>(), reunion in any::<bool>(),
+        version in select(&[None, Some(Version::V1), Some(Version::V2)]),
     ) {
         let encoder = &mut Encoder::new();
         let frame = receive(Phase::Opening, &opening.encode(Version::V1, encoder));
         prop_assert_eq!(Opening::decode(&frame), Ok(opening));
-        let welcome = Welcome { version, token: Token::new(token) };
+        let welcome = Welcome { version, token: Token::new(token), reunion };
         for first in [FirstAnswer::Refused(refused), FirstAnswer::Welcome(welcome)] {
             let frame = receive(Phase::Answer, &first.encode(encoder));
             prop_assert_eq!(FirstAnswer::decode(&frame), Ok(first));

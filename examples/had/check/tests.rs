@@ -158,7 +158,9 @@ fn each_mistake_is_told_with_its_place_and_a_hint() {
         (
             "[unit.resource]\nlocal = \"/dev/a\"\nremote = \"192.0.2.2\"",
             "f:5:8: unit files has storage, but no peer can reach it\n    \
-             hint: add [hast] with `listen`: the address of this node on the network of the storage",
+             hint: add [hast] with `listen`: the address of this node on the network of the storage\n\
+             f:5:8: there is no such peer\n    \
+             hint: name the [[node.peer]] that has the other copy: peer = \"beta\"",
         ),
         (
             "[unit.resource]\nlocal = \"/dev/a\"\nremote = \"192.0.2.2\"\nchecksum = \"md5\"",

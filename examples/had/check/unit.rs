@@ -94,7 +94,7 @@ fn storage(config: &Config, unit: &Unit, resource: &Resource, faults: &mut Fault
         let span = resource
             .peer
             .as_ref()
-            .map_or(unit.name.span(), Spanned::span);
+            .map_or_else(|| unit.name.span(), Spanned::span);
         let hint = "name the [[node.peer]] that has the other copy: peer = \"beta\"";
         faults.hinted(span, what, hint);
     }
@@ -267,11 +267,12 @@ fn machine(config: &Config, unit: &Unit, faults: &mut Faults) {
                 _ => None,
             };
             let arbiter = unit.arbiter.as_ref().filter(|_| field.starts_with("arb"));
-            time.map(Spanned::span).or(arbiter.map(Spanned::span))
+            time.map(Spanned::span)
+                .or_else(|| arbiter.map(Spanned::span))
         }
         _ => None,
     };
-    faults.at(span.unwrap_or(unit.name.span()), error.to_string());
+    faults.at(span.unwrap_or_else(|| unit.name.span()), error.to_string());
 }
 
 fn in_plan(unit: &Unit, error: PlanError, faults: &mut Faults) {
@@ -286,7 +287,7 @@ fn in_plan(unit: &Unit, error: PlanError, faults: &mut Faults) {
             };
             let span = service.map(|service| service.get_ref().name.span());
             faults.hinted(
-                span.unwrap_or(name.span()),
+                span.unwrap_or_else(|| name.span()),
                 "the service comes after itself, by way of others perhaps",
                 "look at the lists `after`: they go round in a circle",
             );

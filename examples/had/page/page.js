@@ -173,10 +173,12 @@ function facts(unit, key) {
 
 function card(node, unit) {
   const key = `${node.name}/${unit.name}`;
-  const tags = [tag(mood(unit.state), unit.state, `${key}/state`)];
+  const kind = node.stale ? "bad" : mood(unit.state);
+  const state = node.stale ? tag("calm", `was ${unit.state}`) : tag(kind, unit.state, `${key}/state`);
+  const tags = [state];
   if (unit.maintenance) tags.unshift(tag("busy", "out of service", `${key}/maintenance`));
   if (node.stale) tags.unshift(tag("bad", `stale: ${duration(node.age)} ago`, `${key}/stale`));
-  return element("article", { class: `node ${mood(unit.state)}${node.stale ? " stale" : ""}` },
+  return element("article", { class: `node ${kind}${node.stale ? " stale" : ""}` },
     element("div", { class: "head" }, element("h3", {}, node.name), tags),
     facts(unit, key));
 }
@@ -321,7 +323,7 @@ function show(status) {
   const wrong = names.filter((name) => served(name, nodes)[0] !== "good");
   const worries = concerns(names, nodes);
   const all = wrong.length === 0 ? "All is served." : `Not as it should be: ${wrong.join(", ")}.`;
-  const text = worries.length === 0 ? all : `${all} But ${worries.join("; ")}.`;
+  const text = worries.length === 0 ? all : `${all} ${wrong.length === 0 ? "But" : "Besides,"} ${worries.join("; ")}.`;
   const title = `${wrong.length === 0 ? "✓" : "✗"} had on ${status.own.node.name}`;
   const known = nodes.filter((node) => node.snapshot !== undefined);
   patchChildren(document.getElementById("units"), sections);

@@ -52,8 +52,12 @@ impl Node {
 pub(crate) struct Cluster {
     folder: TempDir,
     listen: [SocketAddr; 2],
+    /// Where each node is reached: by its relay, unless it is elsewhere.
+    reached: [SocketAddr; 2],
     /// Each leads to the node of its number.
     relays: [Relay; 2],
+    /// The words before each daemon's program, if something else is to start it.
+    starters: [Vec<String>; 2],
     daemons: [Option<Child>; 2],
 }
 
@@ -62,11 +66,7 @@ impl Cluster {
     /// resource "shared".
     pub(crate) fn new(size: u64, settings: &str) -> Self {
         let cluster = Self::bare(settings);
-        for node in [Ada, Bob] {
-            cluster.make_provider(node, size);
-            let created = cluster.ctl(node, &["create", "shared"]);
-            assert!(created.status.success(), "{created:?}");
-        }
+        cluster.create(size);
         cluster
     }
 
@@ -78,11 +78,38 @@ impl Cluster {
         let cluster = Self {
             folder,
             listen,
+            reached: [relays[0].address(), relays[1].address()],
             relays,
+            starters: [Vec::new(), Vec::new()],
             daemons: [None, None],
         };
         cluster.configure(settings);
         cluster
+    }
+
+    /// The nodes are at these addresses, and reach each other without relays.
+    pub(crate) fn place(&mut self, addresses: [SocketAddr; 2], settings: &str) {
+        (self.listen, self.reached) = (addresses, addresses);
+        self.configure(settings);
+    }
+
+    /// Has the daemon of a node started by another program, which is to become hastd: these are
+    /// the words before those that start it.
+    pub(crate) fn start_by(&mut self, node: Node, words: &[&str]) {
+        self.starters[node as usize] = words.iter().map(|&word| word.to_owned()).collect();
+    }
+
+    /// Makes providers of this size.
+    pub(crate) fn create(&self, size: u64) {
+        for node in [Ada, Bob] {
+            self.make_provider(node, size);
+            self.prepare_provider(node);
+        }
+    }
+
+    pub(crate) fn prepare_provider(&self, node: Node) {
+        let created = self.ctl(node, &["create", "shared"]);
+        assert!(created.status.success(), "{created:?}");
     }
 
     /// Writes the configuration, of which hastd hears by a reload.
@@ -110,10 +137,15 @@ impl Cluster {
                 "on {} {{ local {} remote tcp4://{} }}\n",
                 node.name(),
                 self.provider(node).display(),
-                self.relays[node.other() as usize].address(),
+                self.reached[node.other() as usize],
             );
         }
         text + "}\n"
+    }
+
+    /// Where a node listens for its peer.
+    pub(crate) const fn address(&self, node: Node) -> SocketAddr {
+        self.listen[node as usize]
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -142,19 +174,28 @@ impl Cluster {
 
     /// Starts a daemon, and waits until it takes orders.
     pub(crate) fn start(&mut self, node: Node) {
-        let log = File::options()
+        self.start_with(node, &[]);
+    }
+
+    /// The same with more options.
+    pub(crate) fn start_with(&mut self, node: Node, options: &[&str]) {
+        let mut log = File::options()
             .create(true)
             .append(true)
             .open(self.path(&format!("{}.log", node.name())))
             .expect("a log");
-        let child = self
+        let mut child = self
             .daemon(node)
             .args(["-F", "--reconnect", "0.1"])
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(Stdio::piped())
             .spawn()
             .expect("a process");
+        // The daemon itself may not be able to write files.
+        let mut said = child.stderr.take().expect("a pipe");
+        thread::spawn(move || io::copy(&mut said, &mut log));
         self.daemons[node as usize] = Some(child);
         wait_until("hastd takes orders", || {
             self.ctl(node, &["status"]).status.success()
@@ -169,7 +210,16 @@ impl Cluster {
     }
 
     fn daemon(&self, node: Node) -> Command {
-        let mut daemon = program("hastd");
+        let own = program("hastd");
+        let mut daemon = match self.starters[node as usize].split_first() {
+            None => own,
+            Some((starter, words)) => {
+                let mut daemon = Command::new(starter);
+                daemon.args(words).arg(own.get_program());
+                daemon.args(own.get_args());
+                daemon
+            }
+        };
         daemon
             .args(["--node", node.name(), "--devices"])
             .arg(self.path(&format!("{}.devices", node.name())))
@@ -200,9 +250,19 @@ impl Cluster {
     }
 
     pub(crate) fn signal(&self, node: Node, signal: rustix::process::Signal) {
+        rustix::process::kill_process(self.pid(node), signal).expect("a process of ours");
+    }
+
+    pub(crate) fn pid(&self, node: Node) -> rustix::process::Pid {
         let child = self.daemons[node as usize].as_ref().expect("a daemon");
-        let pid = rustix::process::Pid::from_child(child);
-        rustix::process::kill_process(pid, signal).expect("a process of ours");
+        rustix::process::Pid::from_child(child)
+    }
+
+    /// How long a change of the role takes, from the start of hastctl to its end, and how it ends.
+    pub(crate) fn time_role(&self, node: Node, role: &str) -> (Duration, Output) {
+        let began = Instant::now();
+        let changed = self.ctl(node, &["role", role, "shared"]);
+        (began.elapsed(), changed)
     }
 
     /// Ends a daemon politely, and waits for it.
@@ -304,7 +364,8 @@ fn wait(mut done: impl FnMut() -> bool) -> bool {
     false
 }
 
-fn data(path: &Path) -> io::Result<Vec<u8>> {
+/// The data area of a provider.
+pub(crate) fn data(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(DATA))?;
     let mut data = Vec::new();
@@ -314,7 +375,7 @@ fn data(path: &Path) -> io::Result<Vec<u8>> {
 
 /// An address that is free now, and stays so: its port is below those that systems give to
 /// clients, and no other test of this run gets it.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = u16::try_from(std::process::id() % 1_000).unwrap_or_default() * 10;
     let free = (0..10_000).find_map(|_| {

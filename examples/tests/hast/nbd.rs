@@ -1,4 +1,5 @@
-//! An NBD client of few words: one request at a time, and every answer is waited for.
+//! An NBD client of few words: one request at a time, and every answer is waited for; or writes
+//! that are not waited for at once.
 
 use core::time::Duration;
 use std::io::{self, Read, Write};
@@ -101,6 +102,17 @@ impl Client {
         Ok(())
     }
 
+    /// Begins to write. The answers come by [`answer`](Self::answer).
+    pub(crate) fn begin_write(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.send(Command::Write, offset, data.len() as u32, data)
+    }
+
+    /// Waits for the next answer to a write that was begun.
+    pub(crate) fn answer(&mut self) -> io::Result<()> {
+        self.receive()?;
+        Ok(())
+    }
+
     fn ask(
         &mut self,
         command: Command,
@@ -108,6 +120,17 @@ impl Client {
         length: u32,
         data: &[u8],
     ) -> io::Result<Vec<u8>> {
+        self.send(command, offset, length, data)?;
+        check(self.receive()? == self.cookie, "this answer")?;
+        let mut data = match command {
+            Command::Read => vec![0; length as usize],
+            _ => Vec::new(),
+        };
+        self.stream.read_exact(&mut data)?;
+        Ok(data)
+    }
+
+    fn send(&mut self, command: Command, offset: u64, length: u32, data: &[u8]) -> io::Result<()> {
         self.cookie += 1;
         let mut request = Vec::with_capacity(28 + data.len());
         request.extend(REQUEST.to_be_bytes());
@@ -117,26 +140,21 @@ impl Client {
         request.extend(offset.to_be_bytes());
         request.extend(length.to_be_bytes());
         request.extend(data);
-        self.stream.write_all(&request)?;
+        self.stream.write_all(&request)
+    }
 
+    /// Returns the cookie of the next answer.
+    fn receive(&mut self) -> io::Result<u64> {
         check(
             u32::from_be_bytes(read(&mut self.stream)?) == REPLY,
             "an answer",
         )?;
         let error = u32::from_be_bytes(read(&mut self.stream)?);
-        check(
-            u64::from_be_bytes(read(&mut self.stream)?) == self.cookie,
-            "this answer",
-        )?;
-        if error != 0 {
-            return Err(io::Error::other(format!("error {error}")));
+        let cookie = u64::from_be_bytes(read(&mut self.stream)?);
+        match error {
+            0 => Ok(cookie),
+            error => Err(io::Error::other(format!("error {error}"))),
         }
-        let mut data = match command {
-            Command::Read => vec![0; length as usize],
-            _ => Vec::new(),
-        };
-        self.stream.read_exact(&mut data)?;
-        Ok(data)
     }
 }
 

@@ -124,6 +124,14 @@ pub trait BlockDevice: Send + Sync {
     /// Writes `data` at `offset`.
     async fn write(&self, offset: u64, data: Bytes) -> io::Result<()>;
 
+    /// Writes `data` at `offset` and makes it durable; what was written before need not be.
+    ///
+    /// A device that knows no such write flushes everything, as this does by default.
+    async fn write_durably(&self, offset: u64, data: Bytes) -> io::Result<()> {
+        self.write(offset, data).await?;
+        self.flush().await
+    }
+
     /// Makes durable every write that has ended.
     async fn flush(&self) -> io::Result<()>;
 

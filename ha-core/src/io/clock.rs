@@ -68,16 +68,21 @@ pub fn increasing_from_clock() -> CounterRule {
     }
 }
 
+fn of_the_day() -> u64 {
+    seconds_since_1970() << 32
+}
+
+/// The time of day.
 #[expect(
     clippy::disallowed_methods,
     reason = "the only question for the time of day"
 )]
-fn of_the_day() -> u64 {
+pub(super) fn seconds_since_1970() -> u64 {
     // A clock before 1970 counts as 1970.
     let since_1970 = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    since_1970.as_secs() << 32
+    since_1970.as_secs()
 }
 
 /// Lets some time pass.

@@ -1,4 +1,4 @@
-//! What a driver tells about, and the stream by which it does.
+//! What a driver tells about.
 
 use core::fmt;
 use core::net::IpAddr;
@@ -7,11 +7,10 @@ use std::io;
 use std::sync::Arc;
 
 use carp_proto::{DemotionReason, Discard, Family, Vhid};
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
 use super::effects::Effect;
+use super::events::EventStream;
 use super::{HostId, SegmentId};
 
 /// Something an operator may want to know, and when it happened. `Display` is a line for a log,
@@ -195,50 +194,5 @@ impl fmt::Display for DemotionCause {
     }
 }
 
-/// The events of a driver from the moment it was asked for, in order.
-///
-/// The driver never waits for a reader: one that falls behind by more than
-/// [`Limits::events`](super::Limits::events) loses the oldest, and [`lost`](Self::lost) counts
-/// them. A clone begins with the next event.
-#[derive(Debug)]
-pub struct Events {
-    receiver: broadcast::Receiver<Event>,
-    lost: u64,
-}
-
-impl Events {
-    pub(super) fn new(receiver: broadcast::Receiver<Event>) -> Self {
-        Self { receiver, lost: 0 }
-    }
-
-    /// Those of a driver that has ended: none.
-    pub(super) fn none() -> Self {
-        let (_, receiver) = broadcast::channel(1);
-        Self::new(receiver)
-    }
-
-    /// Waits for the next event; `None` when the driver has ended.
-    ///
-    /// Nothing is lost if the future is dropped.
-    pub async fn next(&mut self) -> Option<Event> {
-        loop {
-            match self.receiver.recv().await {
-                Ok(event) => return Some(event),
-                Err(RecvError::Lagged(count)) => self.lost = self.lost.saturating_add(count),
-                Err(RecvError::Closed) => return None,
-            }
-        }
-    }
-
-    /// Returns how many events were lost because they were not read in time.
-    #[must_use]
-    pub fn lost(&self) -> u64 {
-        self.lost
-    }
-}
-
-impl Clone for Events {
-    fn clone(&self) -> Self {
-        Self::new(self.receiver.resubscribe())
-    }
-}
+/// The events of a driver, which keeps [`Limits::events`](super::Limits::events) for a reader.
+pub type Events = EventStream<Event>;

@@ -25,11 +25,29 @@
 //! do at once. On a runtime of one thread, a request so goes from whoever uses the device to the
 //! peer and back without waking another thread; that is the runtime to choose for speed.
 //!
+//! # After a split brain
+//!
+//! When a primary meets a secondary, and both have written alone, there is no session: both nodes
+//! tell [`EventKind::SplitBrain`], with how much each has marked, and [`Status::control`] says so
+//! until a session begins. Nothing is discarded by itself, but for one case: a node that
+//! provably has no changes becomes the target; see [`hast_proto::decision`], and
+//! [`primary::Config::give_way`](hast_proto::primary::Config::give_way) to switch that off. An
+//! operator decides about everything else, with [`Resource::discard`] on the node whose changes are
+//! to go. It saves them to a file first, in the form of [`hast_proto::saved`].
+//!
 //! # Where the mark is kept
 //!
 //! The mark of an unfinished synchronisation (HAST §5.5, hole 2) is in the metadata block, behind
 //! the end of its list, where real implementations read nothing and write zeros; see
 //! [`provider`].
+//!
+//! # Who is at the other end
+//!
+//! HAST does not know: a peer is whoever connects from the address of
+//! [`Settings::remote`]. With the feature `tls`, two nodes of this crate can have both connections
+//! of a session in mutual TLS; see the module `tls`.
+//!
+//! Whoever is not let in is an [event](Event), and is counted in [`Node::stats`].
 //!
 //! # Figures
 //!
@@ -49,8 +67,12 @@
 //! | `hast_to_copy_bytes` | gauge | octets in extents that are to be copied |
 //! | `hast_copy_left_seconds` | gauge | how long the synchronisation will still take |
 //! | `hast_queue_depth` | gauge | requests that wait; by `queue` |
+//! | `hast_split_brain` | gauge | 1 while a split brain waits for an operator |
+//! | `hast_split_brain_bytes` | gauge | octets that either node has marked then; by `node` |
 //!
-//! All have the label `resource`. Those of a secondary are those of its session.
+//! All have the label `resource`. Those of a secondary are those of its session. One more counter is
+//! the node's, and is told as it happens: `hast_refusals_total`, connections that were not used, by
+//! `reason`.
 //!
 //! # Example
 //!
@@ -75,6 +97,7 @@
 
 mod address;
 mod backing;
+mod channel;
 mod device;
 mod engine;
 mod event;
@@ -83,8 +106,13 @@ mod listener;
 mod node;
 pub mod provider;
 mod resource;
+mod saved_file;
 mod settings;
+mod shared;
+mod split;
 mod tcp;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 pub use address::{AddressError, NetAddress};
 pub use backing::Backing;
@@ -97,4 +125,6 @@ pub use resource::{
     AttachError, CopyProgress, DeviceError, Ended, PrimaryStatus, Resource, RoleError,
     SecondaryStatus, Side, Status,
 };
-pub use settings::Settings;
+pub use settings::{Settings, SettingsError};
+pub use shared::NodeStats;
+pub use split::{Discard, DiscardError};

@@ -91,6 +91,7 @@ async fn a_resource_that_is_not_configured_is_refused() {
         _ => None,
     };
     assert_eq!(pair.b.event("asked for", asked).await, name());
+    assert!(pair.b.node.stats().not_configured > 0);
     pair.end().await;
 }
 
@@ -100,6 +101,7 @@ async fn a_node_in_another_role_is_refused() {
     pair.a.resource.set_role(Role::Primary).await.unwrap();
     let told = pair.a.event("init there", refused).await;
     assert_eq!(told, Refusal::Role(Role::Init));
+    assert!(pair.b.node.stats().refused > 0);
     pair.b.resource.set_role(Role::Primary).await.unwrap();
     let primary = |kind: &EventKind| refused(kind).filter(|it| *it == Refusal::Role(Role::Primary));
     pair.a.event("primary there", primary).await;
@@ -134,6 +136,7 @@ async fn a_stranger_is_not_heard() {
         _ => None,
     };
     assert_eq!(pair.b.event("a stranger", stranger).await, "127.0.0.9");
+    assert_eq!(pair.b.node.stats().strangers, 1);
     pair.end().await;
 }
 

@@ -49,6 +49,7 @@ async fn open(pair: &Pair) -> (TcpStream, TcpStream) {
         virgin: true,
         resource_id: ResourceId::new(5),
         counters: Default::default(),
+        reunion: None,
     });
     second.write_all(&octets(&step)).await.unwrap();
     frame(&mut first, Phase::Answer).await;
@@ -78,6 +79,7 @@ async fn rubbish_and_silence_do_not_disturb_a_session() {
                 virgin: false,
                 resource_id: ResourceId::new(9),
                 counters: Default::default(),
+                reunion: None,
             })),
             _ => Bytes::new(),
         };

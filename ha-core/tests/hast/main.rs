@@ -19,3 +19,8 @@ mod pair;
 mod relay;
 mod replicate;
 mod roles;
+mod split;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "failover")]
+mod unit;

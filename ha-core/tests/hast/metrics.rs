@@ -7,6 +7,9 @@ use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
     SharedString, Unit,
 };
+use tokio::net::TcpStream;
+
+use ha_core::io::hast::Discard;
 
 use crate::pair::{Pair, eventually, noise};
 
@@ -107,6 +110,49 @@ async fn what_a_primary_does_is_told() {
             && figures.get("hast_in_sync") == 1.0
             && figures.get("hast_connected") == 1.0
             && figures.get("hast_to_copy_bytes") == 0.0
+    })
+    .await;
+    pair.end().await;
+    drop(installed);
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_is_told() {
+    let figures = Figures::default();
+    let installed = metrics::set_default_local_recorder(&figures);
+    let pair = Pair::new(|_| {}).await;
+    drop(TcpStream::connect(pair.b.address).await.unwrap());
+    eventually("a refusal", async || {
+        figures.get("hast_refusals_total no-opening") == 1.0
+    })
+    .await;
+    assert_eq!(pair.b.node.stats().no_opening, 1);
+    pair.end().await;
+    drop(installed);
+}
+
+#[tokio::test]
+async fn a_split_brain_is_told_until_it_is_mended() {
+    let figures = Figures::default();
+    let installed = metrics::set_default_local_recorder(&figures);
+    let pair = Pair::new(|_| {}).await;
+    crate::split::split(&pair).await;
+    eventually("the split brain", async || {
+        figures.get("hast_split_brain") == 1.0
+            && figures.get("hast_split_brain_bytes local") > 0.0
+            && figures.get("hast_split_brain_bytes remote") > 0.0
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let order = Discard::new(folder.path().join("lost"), "a");
+    eventually("it is told on the other node, too", async || {
+        let status = pair.a.resource.status().await.unwrap();
+        status.control.split_brain.is_some()
+    })
+    .await;
+    pair.a.resource.discard(order).await.unwrap();
+    eventually("its end", async || {
+        figures.get("hast_split_brain") == 0.0 && figures.get("hast_split_brain_bytes local") == 0.0
     })
     .await;
     pair.end().await;

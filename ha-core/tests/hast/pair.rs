@@ -47,6 +47,7 @@ pub(crate) fn settings() -> Settings {
     settings.primary.first_contact = Duration::from_millis(500);
     settings.primary.copy_retry = Duration::from_millis(200);
     settings.primary.map_delay = Duration::from_millis(50);
+    settings.primary.settle_delay = Duration::from_millis(500);
     settings
 }
 

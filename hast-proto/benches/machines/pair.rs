@@ -135,6 +135,7 @@ impl Pair {
         let welcome = FirstAnswer::Welcome(Welcome {
             version: Some(Version::V2),
             token: Token::new([7; 16]),
+            reunion: true,
         });
         let map = Payload::plain(vec![0; 512].into()).unwrap();
         let accepted = SecondAnswer::Accepted(Accepted {

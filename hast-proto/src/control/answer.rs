@@ -78,7 +78,7 @@ impl<T> ControlAnswer<T> {
         }
     }
 
-    fn read(
+    pub(super) fn read(
         frame: &Frame,
         read: impl Fn(&Index<'_>, usize) -> Result<T, ControlError>,
     ) -> Result<Self, ControlError> {
@@ -96,7 +96,11 @@ impl<T> ControlAnswer<T> {
         Ok(Self { resources, fault })
     }
 
-    fn write(&self, encoder: &mut Encoder, write: impl Fn(&T, usize, &mut Writer<'_>)) -> Segments {
+    pub(super) fn write(
+        &self,
+        encoder: &mut Encoder,
+        write: impl Fn(&T, usize, &mut Writer<'_>),
+    ) -> Segments {
         encoder.message(Version::NEWEST, None, |list| {
             for (number, (name, answer)) in self.resources.iter().enumerate() {
                 push(list, "resource", number, text(name.as_str()));

@@ -7,6 +7,7 @@ use core::fmt;
 
 use super::ControlError;
 use super::pairs::{Index, numbered, push, text, unknown};
+use crate::activemap::Marked;
 use crate::nv::{LookupError, Text, Value, Writer};
 use crate::types::{Checksum, Compression, Replication, Role};
 
@@ -32,6 +33,77 @@ pub struct ResourceStatus {
     pub role: Role,
     /// What its worker says, if it has one.
     pub worker: Option<Worker>,
+    /// A split brain that waits for an operator: told by this crate's, not by the original's.
+    pub split_brain: Option<SplitBrain>,
+}
+
+/// That both nodes have written alone, and which of them has how much.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "there are two nodes")]
+pub struct SplitBrain {
+    /// What this node has.
+    pub local: Differing,
+    /// What its peer has; `None` if it does not tell, as a real `hastd`.
+    pub remote: Option<Differing>,
+}
+
+/// How much is marked on a node: what it has changed alone, and what it has written last, which
+/// may differ.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "there is no more to it")]
+pub struct Differing {
+    /// Extents.
+    pub extents: u32,
+    /// Their octets.
+    pub octets: u64,
+}
+
+impl Differing {
+    /// Counts what a map marks.
+    #[must_use]
+    pub fn of(marked: Marked<'_>) -> Self {
+        Self {
+            extents: marked.extents(),
+            octets: marked.octets().get(),
+        }
+    }
+
+    fn read(
+        pairs: &Index<'_>,
+        extents: &'static str,
+        octets: &'static str,
+        number: usize,
+    ) -> Result<Option<Self>, ControlError> {
+        match pairs.number(extents, number) {
+            Ok(count) => Ok(Some(Self {
+                extents: count,
+                octets: pairs.number(octets, number)?,
+            })),
+            Err(ControlError::Field {
+                error: LookupError::Missing,
+                ..
+            }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl SplitBrain {
+    fn read(pairs: &Index<'_>, number: usize) -> Result<Option<Self>, ControlError> {
+        let local = Differing::read(pairs, "splitextents", "splitoctets", number)?;
+        let remote = Differing::read(pairs, "peersplitextents", "peersplitoctets", number)?;
+        Ok(local.map(|local| Self { local, remote }))
+    }
+
+    fn write(&self, number: usize, list: &mut Writer<'_>) {
+        let Self { local, remote } = self;
+        push(list, "splitextents", number, Value::U32(local.extents));
+        push(list, "splitoctets", number, Value::U64(local.octets));
+        if let Some(remote) = remote {
+            push(list, "peersplitextents", number, Value::U32(remote.extents));
+            push(list, "peersplitoctets", number, Value::U64(remote.octets));
+        }
+    }
 }
 
 /// What a worker says.
@@ -143,6 +215,7 @@ impl ResourceStatus {
                 0 => None,
                 pid => Some(Worker::read(pid, pairs, number)?),
             },
+            split_brain: SplitBrain::read(pairs, number)?,
         })
     }
 
@@ -162,6 +235,9 @@ impl ResourceStatus {
         push(list, "workerpid", number, Value::I32(pid));
         if let Some(worker) = &self.worker {
             worker.write(number, list);
+        }
+        if let Some(split) = &self.split_brain {
+            split.write(number, list);
         }
     }
 }

@@ -4,12 +4,15 @@ use alloc::collections::VecDeque;
 use core::ops::Add;
 use core::time::Duration;
 
+use bytes::Bytes;
+
 use super::Session;
-use crate::decision::Virgin;
+use crate::decision::{Changes, Virgin};
 use crate::frame::{Frame, FrameError};
 use crate::layout::Layout;
 use crate::message::{
-    Accepted, FirstAnswer, FirstStep, MessageError, Opening, Refused, SecondAnswer, SecondStep,
+    Accepted, FirstAnswer, FirstStep, Map, MapError, MessageError, Opening, Refusal, Refused,
+    Reunion, SecondAnswer, SecondStep,
 };
 use crate::payload::PayloadError;
 use crate::types::{Counters, ExtentSize, Length, ResourceId, ResourceName, Token, Version};
@@ -40,7 +43,7 @@ pub enum Which {
 }
 
 /// Who the primary is, at the moment of the second step.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "the second step has these")]
 pub struct Identity {
     /// The resource's identifier, which is on disk.
@@ -49,6 +52,10 @@ pub struct Identity {
     pub virgin: Virgin,
     /// The counters, as they are on disk.
     pub counters: Counters,
+    /// Whether there may be changes that the peer lacks; if not, this node gives way.
+    pub changes: Changes,
+    /// The activemap: a secondary of this crate is told it.
+    pub map: Bytes,
 }
 
 /// Something that happened.
@@ -84,6 +91,9 @@ pub enum Output {
     Send(Which, Version, Opening),
     /// Answer with [`Input::Identity`].
     NeedIdentity,
+    /// Both have counted, and nobody gives way: tell the operator. The peer's activemap, if it has
+    /// told that. [`Failed`](Self::Failed) follows.
+    SplitBrain(Option<Bytes>),
     /// The session may begin: hand it to the primary.
     Established(Session),
     /// It may not: close both connections.
@@ -141,16 +151,40 @@ pub enum Failure {
     Payload(#[from] PayloadError),
 }
 
+impl From<MapError> for Failure {
+    fn from(error: MapError) -> Self {
+        match error {
+            MapError::Short { have, need } => Self::Map { have, need },
+            MapError::Payload(error) => Self::Payload(error),
+        }
+    }
+}
+
 /// Where an attempt is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum State {
     Idle,
     Connecting,
     Greeting,
-    Joining { version: Version, token: Token },
-    Introducing { version: Version, token: Token },
-    Deciding { version: Version, sent: Identity },
+    Joining(Agreed),
+    Introducing(Agreed),
+    Deciding { version: Version, sent: Sent },
     Over,
+}
+
+/// What the first answer says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Agreed {
+    version: Version,
+    token: Token,
+    reunion: bool,
+}
+
+/// What the second step has said.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Sent {
+    resource_id: ResourceId,
+    counters: Counters,
 }
 
 /// One attempt of a primary to begin a session. See the [module's documentation](super).
@@ -222,34 +256,23 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> PrimaryHandshake<T> {
             (State::Greeting, Input::Frame(Which::First, frame)) => {
                 match FirstAnswer::decode(&frame) {
                     Ok(FirstAnswer::Welcome(welcome)) => {
-                        let joining = State::Joining {
+                        let joining = State::Joining(Agreed {
                             version: welcome.settled(),
                             token: welcome.token,
-                        };
+                            reunion: welcome.reunion,
+                        });
                         self.enter(now, joining, Output::Connect(Which::Second));
                     }
                     Ok(FirstAnswer::Refused(refused)) => self.fail(Failure::Refused(refused)),
                     Err(error) => self.fail(error.into()),
                 }
             }
-            (State::Joining { version, token }, Input::Connected(Which::Second)) => {
-                let introducing = State::Introducing { version, token };
+            (State::Joining(agreed), Input::Connected(Which::Second)) => {
+                let introducing = State::Introducing(agreed);
                 self.enter(now, introducing, Output::NeedIdentity);
             }
-            (State::Introducing { version, token }, Input::Identity(identity)) => {
-                let opening = Opening::Second(SecondStep {
-                    resource: self.config.resource.clone(),
-                    token,
-                    virgin: identity.virgin == Virgin::Yes,
-                    resource_id: Some(identity.resource_id),
-                    counters: identity.counters,
-                });
-                let deciding = State::Deciding {
-                    version,
-                    sent: identity,
-                };
-                let send = Output::Send(Which::Second, version, opening);
-                self.enter(now, deciding, send);
+            (State::Introducing(agreed), Input::Identity(identity)) => {
+                self.introduce(now, agreed, identity);
             }
             (State::Deciding { version, sent }, Input::Frame(Which::First, frame)) => {
                 match self.check(version, sent, &frame) {
@@ -294,6 +317,37 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> PrimaryHandshake<T> {
         self.outputs.push_back(output);
     }
 
+    /// Takes the second step.
+    fn introduce(&mut self, now: T, agreed: Agreed, identity: Identity) {
+        let Identity {
+            resource_id,
+            virgin,
+            counters,
+            changes,
+            map,
+        } = identity;
+        let opening = Opening::Second(SecondStep {
+            resource: self.config.resource.clone(),
+            token: agreed.token,
+            virgin: virgin == Virgin::Yes,
+            resource_id: Some(resource_id),
+            counters,
+            // A real secondary would leave the map in its socket.
+            reunion: agreed.reunion.then(|| Reunion {
+                changes,
+                map: Map::for_opening(map),
+            }),
+        });
+        let version = agreed.version;
+        let sent = Sent {
+            resource_id,
+            counters,
+        };
+        let deciding = State::Deciding { version, sent };
+        let send = Output::Send(Which::Second, version, opening);
+        self.enter(now, deciding, send);
+    }
+
     fn finish(&mut self, output: Output) {
         self.state = State::Over;
         self.deadline = None;
@@ -305,7 +359,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> PrimaryHandshake<T> {
     }
 
     /// The primary's checks on the second answer, in the original's order (HAST §1.5).
-    fn check(&self, version: Version, sent: Identity, frame: &Frame) -> Result<Session, Failure> {
+    fn check(&mut self, version: Version, sent: Sent, frame: &Frame) -> Result<Session, Failure> {
         let Accepted {
             standing,
             virgin,
@@ -313,7 +367,14 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> PrimaryHandshake<T> {
             map,
         } = match SecondAnswer::decode(frame)? {
             SecondAnswer::Accepted(accepted) => accepted,
-            SecondAnswer::Refused { refused, .. } => return Err(Failure::Refused(refused)),
+            SecondAnswer::Refused { refused, map, .. } => {
+                if refused.reason == Refusal::SplitBrain {
+                    // What cannot be read of it is only for the operator to know.
+                    let map = map.and_then(|map| map.open_for(&self.config.layout).ok());
+                    self.outputs.push_back(Output::SplitBrain(map));
+                }
+                return Err(Failure::Refused(refused));
+            }
         };
         let layout = &self.config.layout;
         if standing.data_size != layout.data_len() {
@@ -328,17 +389,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> PrimaryHandshake<T> {
                 peer: standing.extent_size,
             });
         }
-        let map = match map {
-            None => None,
-            // Compared before it is opened; one that is too long is bounded by `open`.
-            Some(map) if map.size() < layout.used_map_len() => {
-                return Err(Failure::Map {
-                    have: map.size(),
-                    need: layout.used_map_len(),
-                });
-            }
-            Some(map) => Some(map.open(map.size())?),
-        };
+        let map = map.map(|map| map.open_for(layout)).transpose()?;
         Ok(Session {
             version,
             sent: sent.counters,

@@ -9,7 +9,10 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use crate::consistency::Consistency;
-use crate::decision::{self, Decision, DecisionError, MapChoice, Party, Rule, Synchronise};
+use crate::decision::{
+    self, Changes, Decision, DecisionError, Disagreement, GiveWay, MapChoice, Party, Rule,
+    Synchronise,
+};
 use crate::message::{
     Accepted, FirstAnswer, FirstStep, Map, Opening, Refusal, Refused, SecondAnswer, SecondStep,
     Standing, Welcome,
@@ -27,6 +30,9 @@ pub struct Config {
     pub timeout: Duration,
     /// How many first connections may be half open; the oldest makes room. At least 1 counts.
     pub half_open: usize,
+    /// Whether this node gives way to a primary of this crate if both have counted, and this one
+    /// provably has no changes.
+    pub give_way: GiveWay,
 }
 
 impl Default for Config {
@@ -34,6 +40,7 @@ impl Default for Config {
         Self {
             timeout: Duration::from_secs(20),
             half_open: 4,
+            give_way: GiveWay::default(),
         }
     }
 }
@@ -113,6 +120,16 @@ pub enum Output {
     Established(Established),
     /// Tell the operator: somebody was refused.
     Refused(Connection, Refusing),
+    /// Tell the operator: both have counted, and nobody gives way.
+    /// [`Refused`](Self::Refused) follows.
+    SplitBrain {
+        /// The peer's connection.
+        connection: Connection,
+        /// This node's activemap, as it is on disk.
+        map: Bytes,
+        /// The peer's, if it has told that.
+        peer: Option<Bytes>,
+    },
 }
 
 /// A session that begins.
@@ -227,6 +244,11 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> SecondaryHandshake<T> {
         }
     }
 
+    /// Changes whether this node gives way, from the next handshake on.
+    pub const fn set_give_way(&mut self, give_way: GiveWay) {
+        self.config.give_way = give_way;
+    }
+
     /// Takes note of something that happened at `now`.
     pub fn handle(&mut self, now: T, input: Input) {
         let now = self.now.map_or(now, |last| last.max(now));
@@ -306,6 +328,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> SecondaryHandshake<T> {
         let welcome = Welcome {
             version: Some(version),
             token,
+            reunion: true,
         };
         let answer = FirstAnswer::Welcome(welcome);
         self.outputs.push_back(Output::Answer(connection, answer));
@@ -357,8 +380,20 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> SecondaryHandshake<T> {
             resource_id: step.resource_id,
             counters: step.counters,
         };
-        let synchronise = match decision::decide(own, peer, step.virgin.into()) {
+        let decided = match &step.reunion {
+            None => decision::decide(own, peer, step.virgin.into()),
+            Some(reunion) => {
+                let changes = Changes::of(consistency, map, metadata.previous_role);
+                let changes = (self.config.give_way.admit(changes), reunion.changes);
+                decision::reunite(own, peer, step.virgin.into(), changes)
+            }
+        };
+        let synchronise = match decided {
             Ok(Decision::Synchronise(synchronise)) => synchronise,
+            Ok(Decision::Refuse(Disagreement::SplitBrain)) => {
+                self.refuse_split_brain(completing, standing, &metadata, map);
+                return;
+            }
             Ok(Decision::Refuse(disagreement)) => {
                 self.refuse_second(completing, Some(standing), disagreement.into());
                 return;
@@ -367,7 +402,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> SecondaryHandshake<T> {
                 let refusing = Output::Refused(completing.first, error.into());
                 self.outputs.push_back(refusing);
                 let text = Refusal::Other(alloc::format!("{error}").into());
-                self.send_refusal(&completing, Some(standing), text);
+                self.send_refusal(&completing, Some(standing), text, None);
                 return;
             }
         };
@@ -377,6 +412,10 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> SecondaryHandshake<T> {
             self.refuse_second(completing, Some(standing), text);
             return;
         }
+        let standing = Standing {
+            counters: synchronise.counters.unwrap_or(standing.counters),
+            ..standing
+        };
         let answer = SecondAnswer::Accepted(Accepted {
             standing,
             virgin: synchronise.virgin == decision::Virgin::Yes,
@@ -392,16 +431,24 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> SecondaryHandshake<T> {
             synchronise,
             answer,
         };
-        match synchronise.adopt {
-            Some(resource_id) => {
-                metadata.resource_id = resource_id;
-                metadata.previous_role = Role::Secondary;
-                completing.decided = Some(decided);
-                self.completing = Some(completing);
-                self.storing = true;
-                self.outputs.push_back(Output::StoreMetadata(metadata));
-            }
-            None => self.establish(&completing, decided),
+        let before = metadata.clone();
+        if let Some(resource_id) = synchronise.adopt {
+            metadata.resource_id = resource_id;
+            metadata.previous_role = Role::Secondary;
+        }
+        metadata.counters = standing.counters;
+        if synchronise.source == SyncSource::Secondary {
+            // The session clears the map; so a map without marks proves nothing from here on:
+            // see `Changes::of`.
+            metadata.previous_role = Role::Secondary;
+        }
+        if metadata == before && synchronise.adopt.is_none() {
+            self.establish(&completing, decided);
+        } else {
+            completing.decided = Some(decided);
+            self.completing = Some(completing);
+            self.storing = true;
+            self.outputs.push_back(Output::StoreMetadata(metadata));
         }
     }
 
@@ -505,7 +552,31 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> SecondaryHandshake<T> {
         let told = Refusing::Told(refusal.clone());
         self.outputs
             .push_back(Output::Refused(completing.first, told));
-        self.send_refusal(&completing, standing, refusal);
+        self.send_refusal(&completing, standing, refusal, None);
+    }
+
+    /// Both have counted. A primary of this crate and this node's operator are told by how much.
+    fn refuse_split_brain(
+        &mut self,
+        completing: Completing<T>,
+        standing: Standing,
+        metadata: &Metadata,
+        map: &Bytes,
+    ) {
+        let first = completing.first;
+        let reunion = completing.step.reunion.as_ref();
+        // One that cannot be read is none: it is only for the operator to know.
+        let peer = reunion.and_then(|it| it.map.as_ref()?.open_for(&metadata.layout).ok());
+        let own = reunion.and_then(|_| choose_map(MapChoice::OnDisk, map));
+        self.outputs.push_back(Output::SplitBrain {
+            connection: first,
+            map: map.clone(),
+            peer,
+        });
+        let refusal = Refusal::SplitBrain;
+        let told = Refusing::Told(refusal.clone());
+        self.outputs.push_back(Output::Refused(first, told));
+        self.send_refusal(&completing, Some(standing), refusal, own);
     }
 
     fn send_refusal(
@@ -513,10 +584,12 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> SecondaryHandshake<T> {
         completing: &Completing<T>,
         standing: Option<Standing>,
         refusal: Refusal,
+        map: Option<Map>,
     ) {
         let answer = SecondAnswer::Refused {
             standing,
             refused: refusal.into(),
+            map,
         };
         let decide = Output::Decide(completing.first, completing.version, answer);
         self.outputs.push_back(decide);

@@ -1,12 +1,14 @@
 //! The two steps by which a primary and a secondary begin a session (HAST §1.4, §1.5).
 
-use super::{MessageError, Refused, optional, required};
-use crate::frame::{Encoder, Frame, Segments};
+use super::{MessageError, Refusal, Refused, optional, required};
+use crate::decision::Changes;
+use crate::frame::{Encoder, Frame, MAX_OPENING, Segments};
+use crate::layout::Layout;
 use crate::nv::{Array, List, Name, Text, Value, Writer};
-use crate::payload::{Payload, Sealer};
+use crate::payload::{Payload, PayloadError, Sealer};
 use crate::types::{
-    Compression, Counters, ExtentSize, Length, NumberError, ResourceId, ResourceName, SyncSource,
-    Token, Version,
+    Checksum, Compression, Counters, ExtentSize, Length, NumberError, ResourceId, ResourceName,
+    SyncSource, Token, Version,
 };
 
 const RESOURCE: Name<'static> = Name::literal("resource");
@@ -20,6 +22,9 @@ const DATASIZE: Name<'static> = Name::literal("datasize");
 const EXTENTSIZE: Name<'static> = Name::literal("extentsize");
 const SYNCSRC: Name<'static> = Name::literal("syncsrc");
 const MAPSIZE: Name<'static> = Name::literal("mapsize");
+/// Pairs of this crate, which a real peer does not look for.
+const REUNION: Name<'static> = Name::literal("reunion");
+const UNCHANGED: Name<'static> = Name::literal("unchanged");
 
 /// What a primary says first on each of its connections. A token tells the second step from the
 /// first.
@@ -60,6 +65,22 @@ pub struct SecondStep {
     pub resource_id: Option<ResourceId>,
     /// The primary's counters.
     pub counters: Counters,
+    /// What a primary of this crate tells a secondary of this crate beside.
+    pub reunion: Option<Reunion>,
+}
+
+/// What a primary tells for the case that both have counted: an extension of this crate. It is
+/// told only to a secondary whose [`Welcome`] has asked for it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "the extension has these two parts"
+)]
+pub struct Reunion {
+    /// Whether the primary may have changes; if not, it gives way.
+    pub changes: Changes,
+    /// Its activemap, unless that is too long.
+    pub map: Option<Map>,
 }
 
 impl Opening {
@@ -71,13 +92,14 @@ impl Opening {
     /// [`MessageError::Resource`], see there.
     pub fn decode(frame: &Frame) -> Result<Self, MessageError> {
         let list = frame.list();
-        Payload::none(frame.payload())?;
+        let reunion = Reunion::read(frame)?;
         let resource = required::<Text<'_>>(list, "resource")?;
         let token = optional::<Array<'_, u8>>(list, "token")?
             .map(token)
             .transpose()?;
         let resource = ResourceName::from_bytes(resource.as_bytes())?;
         let Some(token) = token else {
+            Payload::none(frame.payload())?;
             let version = optional(list, "version")?;
             return Ok(Self::First(FirstStep { resource, version }));
         };
@@ -87,6 +109,7 @@ impl Opening {
             virgin: list.contains("virgin"),
             resource_id: ResourceId::new(required(list, "resuid")?),
             counters: read_counters(list)?,
+            reunion,
         }))
     }
 
@@ -94,7 +117,12 @@ impl Opening {
     /// afterwards the one negotiated last (HAST §1.3).
     #[must_use]
     pub fn encode(&self, version: Version, encoder: &mut Encoder) -> Segments {
-        encoder.message(version, None, |list| match self {
+        let map = match self {
+            Self::First(_) => None,
+            Self::Second(step) => step.reunion.as_ref().and_then(|it| it.map.as_ref()),
+        };
+        let payload = map.map(|map| &map.payload);
+        encoder.message(version, payload, |list| match self {
             Self::First(step) => {
                 list.push(RESOURCE, text(step.resource.as_str()));
                 if let Some(version) = step.version {
@@ -109,6 +137,9 @@ impl Opening {
                 }
                 list.push(RESUID, Value::U64(ResourceId::stored(step.resource_id)));
                 write_counters(step.counters, list);
+                if let Some(reunion) = &step.reunion {
+                    reunion.write(list);
+                }
             }
         })
     }
@@ -119,6 +150,31 @@ impl Opening {
         match self {
             Self::First(step) => &step.resource,
             Self::Second(step) => &step.resource,
+        }
+    }
+}
+
+impl Reunion {
+    /// Takes the pairs, if they are there; without them there is no payload either.
+    fn read(frame: &Frame) -> Result<Option<Self>, MessageError> {
+        let list = frame.list();
+        let Some(unchanged) = optional::<u8>(list, "unchanged")? else {
+            Payload::none(frame.payload())?;
+            return Ok(None);
+        };
+        let changes = match unchanged {
+            0 => Changes::Possible,
+            _ => Changes::None,
+        };
+        let map = Map::read(frame)?;
+        Ok(Some(Self { changes, map }))
+    }
+
+    fn write(&self, list: &mut Writer<'_>) {
+        let unchanged = u8::from(self.changes == Changes::None);
+        list.push(UNCHANGED, Value::U8(unchanged));
+        if let Some(map) = &self.map {
+            list.push(MAPSIZE, Value::U32(map.size));
         }
     }
 }
@@ -135,15 +191,14 @@ pub enum FirstAnswer {
 
 /// A secondary's consent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "the protocol has these two pairs"
-)]
+#[expect(clippy::exhaustive_structs, reason = "the protocol has these pairs")]
 pub struct Welcome {
     /// The version of the session; `None` from a version-1 secondary.
     pub version: Option<Version>,
     /// What the second step must bring back.
     pub token: Token,
+    /// Whether the secondary understands a [`Reunion`]: an extension of this crate.
+    pub reunion: bool,
 }
 
 impl Welcome {
@@ -171,7 +226,12 @@ impl FirstAnswer {
             Some(version) => Some(Version::from_header(version)?),
         };
         let token = token(required(list, "token")?)?;
-        Ok(Self::Welcome(Welcome { version, token }))
+        let reunion = list.contains("reunion");
+        Ok(Self::Welcome(Welcome {
+            version,
+            token,
+            reunion,
+        }))
     }
 
     /// Writes the answer. The header's version is the one settled, or 2 in a refusal, as the
@@ -184,6 +244,9 @@ impl FirstAnswer {
                     list.push(VERSION, Value::U8(version.get()));
                 }
                 write_token(&welcome.token, list);
+                if welcome.reunion {
+                    list.push(REUNION, Value::U8(1));
+                }
             }),
             Self::Refused(refused) => {
                 encoder.message(Version::NEWEST, None, |list| refused.write(list))
@@ -204,6 +267,9 @@ pub enum SecondAnswer {
         standing: Option<Standing>,
         /// Why.
         refused: Refused,
+        /// The secondary's activemap, if both have counted and the primary is of this crate: an
+        /// extension.
+        map: Option<Map>,
     },
 }
 
@@ -240,6 +306,23 @@ pub struct Map {
     payload: Payload,
 }
 
+/// Why an activemap cannot be used.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MapError {
+    /// It has not a bit for every extent.
+    #[error("map of {have} octets where {need} are needed")]
+    Short {
+        /// Its octets.
+        have: Length,
+        /// Those needed.
+        need: Length,
+    },
+    /// It is damaged.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+}
+
 impl Map {
     /// Takes the sealed octets of a map of `size` octets. `None` if that is 0, which says that
     /// there is no map, or if it is not the length of a payload that is not compressed.
@@ -249,6 +332,51 @@ impl Map {
         let len = Length::of(payload.wire_bytes());
         (size != 0 && (compressed || len == Length::new(size.into())))
             .then_some(Self { size, payload })
+    }
+
+    /// Takes the map that follows a list.
+    fn read(frame: &Frame) -> Result<Option<Self>, MessageError> {
+        let list = frame.list();
+        match optional(list, "mapsize")?.unwrap_or(0) {
+            0 => {
+                Payload::none(frame.payload())?;
+                Ok(None)
+            }
+            size => {
+                let payload = Payload::receive(list, frame.payload().clone())?;
+                Ok(Some(Self { size, payload }))
+            }
+        }
+    }
+
+    /// Opens the map if it has a bit for every extent of a layout. It may have more.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError`]
+    pub fn open_for(&self, layout: &Layout) -> Result<bytes::Bytes, MapError> {
+        // Compared before it is opened; one that is too long is bounded by `open`.
+        let (have, need) = (self.size(), layout.used_map_len());
+        if have < need {
+            return Err(MapError::Short { have, need });
+        }
+        Ok(self.open(have)?)
+    }
+
+    fn sealed(self, sealer: &mut Sealer) -> Self {
+        let Self { size, payload } = self;
+        let payload = payload.sealed(sealer);
+        Self { size, payload }
+    }
+
+    /// Seals a map for an [`Opening`], in which there is room for [`MAX_OPENING`] octets.
+    ///
+    /// [`MAX_OPENING`]: crate::frame::MAX_OPENING
+    pub(crate) fn for_opening(octets: bytes::Bytes) -> Option<Self> {
+        let size = u32::try_from(octets.len()).ok()?;
+        let mut sealer = Sealer::new(Compression::Lzf, Checksum::Crc32);
+        let map = Self::new(size, Payload::plain(octets)?)?.sealed(&mut sealer);
+        (map.payload.wire_bytes().len() <= MAX_OPENING).then_some(map)
     }
 
     /// Returns the octets of the map, which the sender chose: compare them with the geometry
@@ -265,7 +393,7 @@ impl Map {
     /// # Errors
     ///
     /// As [`Payload::open`].
-    pub fn open(&self, expected: Length) -> Result<bytes::Bytes, crate::payload::PayloadError> {
+    pub fn open(&self, expected: Length) -> Result<bytes::Bytes, PayloadError> {
         self.payload.open(expected)
     }
 }
@@ -279,21 +407,22 @@ impl SecondAnswer {
     pub fn decode(frame: &Frame) -> Result<Self, MessageError> {
         let list = frame.list();
         if let Some(refused) = Refused::read(list)? {
-            Payload::none(frame.payload())?;
             // Nobody looks at the rest of a refusal, so that nothing in it is an error.
             let standing = Standing::read(list).ok();
-            return Ok(Self::Refused { standing, refused });
+            let map = match refused.reason {
+                Refusal::SplitBrain => Map::read(frame).ok().flatten(),
+                _ => {
+                    Payload::none(frame.payload())?;
+                    None
+                }
+            };
+            return Ok(Self::Refused {
+                standing,
+                refused,
+                map,
+            });
         }
-        let map = match optional(list, "mapsize")?.unwrap_or(0) {
-            0 => {
-                Payload::none(frame.payload())?;
-                None
-            }
-            size => {
-                let payload = Payload::receive(list, frame.payload().clone())?;
-                Some(Map { size, payload })
-            }
-        };
+        let map = Map::read(frame)?;
         Ok(Self::Accepted(Accepted {
             standing: Standing::read(list)?,
             virgin: list.contains("virgin"),
@@ -306,12 +435,8 @@ impl SecondAnswer {
     /// with the secondary's settings.
     #[must_use]
     pub fn sealed(mut self, sealer: &mut Sealer) -> Self {
-        if let Self::Accepted(accepted) = &mut self {
-            accepted.map = accepted.map.take().map(|Map { size, payload }| Map {
-                size,
-                payload: payload.sealed(sealer),
-            });
-        }
+        let (Self::Accepted(Accepted { map, .. }) | Self::Refused { map, .. }) = &mut self;
+        *map = map.take().map(|map| map.sealed(sealer));
         self
     }
 
@@ -323,12 +448,22 @@ impl SecondAnswer {
                 let payload = accepted.map.as_ref().map(|map| &map.payload);
                 encoder.message(version, payload, |list| accepted.write(list))
             }
-            Self::Refused { standing, refused } => encoder.message(version, None, |list| {
-                if let Some(standing) = standing {
-                    standing.write(list);
-                }
-                refused.write(list);
-            }),
+            Self::Refused {
+                standing,
+                refused,
+                map,
+            } => {
+                let payload = map.as_ref().map(|map| &map.payload);
+                encoder.message(version, payload, |list| {
+                    if let Some(standing) = standing {
+                        standing.write(list);
+                    }
+                    refused.write(list);
+                    if let Some(map) = map {
+                        list.push(MAPSIZE, Value::U32(map.size));
+                    }
+                })
+            }
         }
     }
 }

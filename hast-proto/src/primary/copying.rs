@@ -18,6 +18,10 @@ use crate::payload::Payload;
 use crate::range::Range;
 use crate::types::{Errno, Length};
 
+/// How late a step may begin and the rate still be made up for. Timers are late by a millisecond
+/// or so; what takes longer is a slow disk or peer, and no reason to hurry afterwards.
+const LATE: Duration = Duration::from_millis(20);
+
 /// Where the synchronisation is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Phase {
@@ -46,8 +50,10 @@ pub(super) struct Copying<T> {
     steps: BTreeMap<u64, Moving>,
     /// A step that waits for a write that overlaps.
     blocked: Option<Step>,
-    /// When the next step may begin, by the rate.
-    next_at: Option<T>,
+    /// When the next step is due, by the rate; that may have passed.
+    due: Option<T>,
+    /// Whether that is waited for.
+    paced: bool,
     /// When to try again what has failed.
     retry_at: Option<T>,
     /// What the secondary was told last.
@@ -60,7 +66,8 @@ impl<T: Copy> Copying<T> {
             phase: Phase::Off,
             steps: BTreeMap::new(),
             blocked: None,
-            next_at: None,
+            due: None,
+            paced: false,
             retry_at: None,
             told: None,
         }
@@ -68,7 +75,7 @@ impl<T: Copy> Copying<T> {
 
     pub(super) fn deadline(&self) -> Option<T> {
         match self.phase {
-            Phase::Walking => self.next_at,
+            Phase::Walking => self.due.filter(|_| self.paced),
             Phase::Off => self.retry_at,
             Phase::Settling | Phase::Sealing => None,
         }
@@ -146,7 +153,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         }
         self.copying.blocked = None;
         self.copying.retry_at = None;
-        self.copying.next_at = None;
+        self.copying.due = None;
+        self.copying.paced = false;
         for moving in self.copying.steps.values_mut() {
             moving.is_stale = true;
         }
@@ -182,10 +190,10 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         if self.copying.phase != Phase::Walking {
             return;
         }
-        if self.copying.next_at.is_some_and(|next| next > now) {
+        if self.copying.paced && self.copying.due.is_some_and(|due| due > now) {
             return;
         }
-        self.copying.next_at = None;
+        self.copying.paced = false;
         if self.copy == LocalCopy::Catching && !self.local.is_doubtful() {
             // Nothing is overwritten before the mark is on disk, which goes on from there.
             return;
@@ -214,8 +222,14 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             }
             self.begin_step(step, range);
             if let Some(rate) = self.config.copy_rate {
-                self.copying.next_at = Some(now + duration(range.length, rate));
-                return;
+                // A timer that rings late makes it no slower: the steps missed follow at once.
+                let due = self.copying.due.filter(|due| *due + LATE >= now);
+                let due = due.unwrap_or(now) + duration(range.length, rate);
+                self.copying.due = Some(due);
+                self.copying.paced = due > now;
+                if self.copying.paced {
+                    return;
+                }
             }
         }
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::conf::RequestSize;
 use crate::consistency::Consistency;
-use crate::decision::AnswerError;
+use crate::decision::{AnswerError, GiveWay};
 use crate::disk::{DiskOperation, OperationId};
 use crate::frame::{Frame, FrameError};
 use crate::handshake::{Failure, Identity, Session};
@@ -54,8 +54,18 @@ pub struct Config {
     pub copy_retry: Duration,
     /// How long a mark that is not needed any more may stay on disk.
     pub map_delay: Duration,
+    /// After how long the machine flushes by itself when more extents than "keepdirty" are marked
+    /// only because what was written there may still be in a write cache.
+    pub settle_delay: Duration,
+    /// With how many of them it does not wait so long. The more there may be, the more is copied
+    /// when the peer was lost, or after a crash; and the fewer flushes does it take to write here
+    /// and there.
+    pub max_unsettled: u32,
     /// Whether there is a peer at all: looked at when it starts.
     pub partner: Partner,
+    /// Whether this node gives way to a secondary of this crate if both have counted, and this
+    /// one provably has no changes.
+    pub give_way: GiveWay,
     /// Whether it may acknowledge writes that the peer lacks.
     pub alone: Alone,
 }
@@ -77,7 +87,11 @@ impl Default for Config {
             copy_rate: None,
             copy_retry: Duration::from_secs(10),
             map_delay: Duration::from_secs(1),
+            settle_delay: Duration::from_secs(5),
+            // 2 GiB of extents of the usual size.
+            max_unsettled: 1024,
             partner: Partner::Configured,
+            give_way: GiveWay::default(),
             alone: Alone::Free,
         }
     }
@@ -241,6 +255,9 @@ pub enum Event {
     /// An attempt was given up: this node wrote alone while it was made, or the answer
     /// contradicts itself. The next is made at once, or after the usual time.
     GivenUp(Option<AnswerError>),
+    /// Both have counted, and this node, which has no changes, has taken its count back: it
+    /// becomes the target of the synchronisation.
+    GaveWay,
     /// So many extents are to be copied ("syncstart").
     CopyStarted {
         /// Extents.

@@ -68,12 +68,29 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
     /// Flushes if many marks wait for it, so that they do not pile up under a user who never
     /// does. After one that has failed it waits a while.
     pub(super) fn flush_if_many(&mut self, now: T) {
-        let own = self.flushes.values().any(|flush| flush.request.is_none());
-        let many = self.map.unsettled_extents() > self.keep_dirty().get();
+        let mut flushes = self.flushes.values();
+        let under_way = flushes.any(|flush| flush.request.is_none() || flush.settles);
+        let (unsettled, keep) = (self.map.unsettled_extents(), self.keep_dirty().get());
+        if under_way || unsettled <= keep {
+            self.settle_at = None;
+            return;
+        }
+        if self.settle_at.is_none() {
+            self.settle_at = Some(now + self.config.settle_delay);
+        }
+        let too_many = unsettled > self.config.max_unsettled.max(keep);
         let failed = self.flush_after.is_some_and(|after| now < after);
-        if many && !own && !failed {
+        let due = self.settle_at.is_some_and(|at| at <= now);
+        if (too_many || due) && !failed {
+            self.settle_at = None;
             self.flush(None, false);
         }
+    }
+
+    /// Returns when a flush of the machine's own is due.
+    pub(super) fn flush_due(&self) -> Option<T> {
+        let at = self.settle_at?;
+        Some(self.flush_after.map_or(at, |after| at.max(after)))
     }
 
     /// Begins the flushes that waited for the peer.

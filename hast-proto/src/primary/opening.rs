@@ -5,10 +5,12 @@ use alloc::boxed::Box;
 use core::ops::Add;
 use core::time::Duration;
 
+use bytes::Bytes;
+
 use super::peer::{ASKED, Stage};
 use super::{Event, LocalCopy, Output, Primary, SessionId};
 use crate::consistency::Consistency;
-use crate::decision::{AnswerError, Virgin};
+use crate::decision::{AnswerError, Changes, Virgin};
 use crate::handshake::{Failure, Identity, Session};
 use crate::types::{Counters, ResourceId, SyncSource, Version};
 
@@ -62,14 +64,30 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         // A disk that has failed stores nothing any more; what it had is what it has.
         let ready = on_disk || (!has_disk && *identify == Some(Virgin::No));
         if let Some(virgin) = identify.take_if(|_| ready) {
+            let id = *id;
             let identity = Identity {
                 resource_id,
                 virgin,
                 counters: self.counters.get(),
+                changes: self.changes(),
+                map: Bytes::copy_from_slice(self.map.image()),
             };
-            let output = Output::Identity(*id, identity);
+            let output = Output::Identity(id, identity);
             self.outputs.push_back(output);
         }
+    }
+
+    /// Whether this node may have changes that the peer lacks, as it is told.
+    fn changes(&self) -> Changes {
+        let (local, image) = (&self.local, self.map.image());
+        let consistency = match self.copy {
+            LocalCopy::Current if local.mark_is_stored() => local.mark_wanted(),
+            LocalCopy::Current | LocalCopy::Catching | LocalCopy::Failed { .. } => {
+                Consistency::Inconsistent
+            }
+        };
+        let changes = Changes::of(consistency, image, local.metadata.previous_role);
+        self.config.give_way.admit(changes)
     }
 
     pub(super) fn on_connect_failed(&mut self, now: T, id: SessionId, failure: Failure) {
@@ -199,8 +217,19 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         if self.needs_peer() && self.peer.is_empty {
             return Err(AnswerError::VirginNeeded);
         }
-        self.counters
-            .connected(session.peer, session.source, session.virgin)
+        let (local, remote) = (session.sent.local, session.peer.remote);
+        let gives_way = session.source == SyncSource::Secondary && local > remote;
+        if gives_way && self.changes() == Changes::Possible {
+            return Err(AnswerError::WroteAlone { local, remote });
+        }
+        let changed = self
+            .counters
+            .connected(session.peer, session.source, session.virgin)?;
+        if gives_way {
+            self.event(Event::GaveWay);
+            return Ok(Some(self.counters.give_way()));
+        }
+        Ok(changed)
     }
 
     fn go_up(&mut self, now: T, id: SessionId, version: Version) {

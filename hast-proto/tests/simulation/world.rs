@@ -1,5 +1,8 @@
 //! Two nodes, a network between them, and everything that can happen to both.
 
+#[path = "reunion.rs"]
+mod reunion;
+
 use core::cmp::Reverse;
 use core::time::Duration;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -107,6 +110,12 @@ pub struct World {
     clients_left: u32,
     faults_left: u32,
     network_down_until: Time,
+    /// What each node was told of a split brain: its own map, and its peer's.
+    split: [Option<(Bytes, Option<Bytes>)>; 2],
+    /// What became of writes that are not the client's.
+    alone: BTreeMap<primary::RequestId, bool>,
+    /// The last file of saved extents that was whole.
+    published: Option<Vec<u8>>,
     events: BinaryHeap<Reverse<(Time, u64)>>,
     happenings: BTreeMap<u64, Happening>,
     links: BTreeMap<u64, Link>,
@@ -142,6 +151,7 @@ impl Node {
             door: SecondaryHandshake::new(accepting::Config {
                 timeout: Duration::from_secs(2),
                 half_open: 4,
+                ..accepting::Config::default()
             }),
             session: None,
             session_links: (0, 0),
@@ -197,6 +207,8 @@ impl World {
                 .then(|| core::num::NonZeroU64::new(4 << 20).unwrap()),
             copy_retry: Duration::from_millis(500),
             map_delay: Duration::from_millis(50),
+            settle_delay: Duration::from_millis(300),
+            max_unsettled: 4,
             ..Config::default()
         };
         let nodes = [Node::new(), Node::new()];
@@ -214,6 +226,9 @@ impl World {
             clients_left: 0,
             faults_left: 0,
             network_down_until: 0,
+            split: [None, None],
+            alone: BTreeMap::new(),
+            published: None,
             events: BinaryHeap::new(),
             happenings: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -249,14 +264,8 @@ impl World {
     /// Runs until the faults are over and everything is at rest; false if that never is.
     pub fn run(&mut self) {
         let limit = 600 * SECOND;
-        while let Some(Reverse((time, number))) = self.events.pop() {
-            assert!(time < limit, "it never comes to rest");
-            self.now = time;
-            let happening = self.happenings.remove(&number).unwrap();
-            self.happen(happening);
-            for node in 0..2 {
-                self.wake_later(node);
-            }
+        while self.step() {
+            assert!(self.now < limit, "it never comes to rest");
             if let Some(oldest) = self.client.oldest() {
                 assert!(self.now - oldest < 30 * SECOND, "a request never completes");
             }
@@ -267,28 +276,26 @@ impl World {
         panic!("nothing happens any more, and it is not over");
     }
 
+    /// Lets the next thing happen; false if there is none.
+    fn step(&mut self) -> bool {
+        let Some(Reverse((time, number))) = self.events.pop() else {
+            return false;
+        };
+        self.now = time;
+        let happening = self.happenings.remove(&number).unwrap();
+        self.happen(happening);
+        for node in 0..2 {
+            self.wake_later(node);
+        }
+        true
+    }
+
     fn is_over(&mut self) -> bool {
         if self.clients_left > 0 || self.faults_left > 0 || self.client.pending() > 0 {
             return false;
         }
         self.healed = true;
-        let quiet = |node: &Node| {
-            node.alive && node.disk.is_idle() && node.next_role.is_none() && !node.preparing
-        };
-        self.nodes.iter().all(quiet)
-            && self.primary_node().is_some_and(|node| self.is_linked(node))
-            && self.nodes.iter().any(|node| {
-                node.primary.as_ref().is_some_and(|primary| {
-                    primary.is_connected()
-                        && primary.copy() == LocalCopy::Current
-                        && primary.map().to_copy() == 0
-                        && primary.map().busy() == 0
-                })
-            })
-            && self
-                .nodes
-                .iter()
-                .all(|node| node.disk.mark == Consistency::Consistent)
+        self.agrees()
     }
 
     /// Whether the session of the primary is that of the secondary, and alive.
@@ -530,7 +537,11 @@ impl World {
             }
             Output::Completed(id, result) => {
                 self.log(|| format!("completed {id:?} {:?}", result.as_ref().map(|_| ())));
-                self.client.completed(id, result);
+                if id.0 < reunion::ALONE {
+                    self.client.completed(id, result);
+                } else {
+                    self.alone.insert(id, result.is_ok());
+                }
             }
             Output::Event(event) => self.on_event(node, &event),
             Output::Stopped => {
@@ -613,6 +624,11 @@ impl World {
                 let primary = self.nodes[node].primary.as_mut().unwrap();
                 primary.handle(now, Input::Session(id, session));
             }
+            connecting::Output::SplitBrain(map) => {
+                let own = self.nodes[node].primary.as_ref().unwrap().map().image();
+                let own = Bytes::copy_from_slice(own);
+                self.on_split_brain(node, own, map);
+            }
             connecting::Output::Failed(failure) => {
                 let attempt = self.nodes[node].attempt.take().unwrap();
                 for link in attempt.links.into_values() {
@@ -663,11 +679,20 @@ impl World {
                 it.session = Some(session);
                 it.session_links = (established.first.0, established.second.0);
             }
+            accepting::Output::SplitBrain { map, peer, .. } => {
+                self.on_split_brain(node, map, peer);
+            }
             accepting::Output::Refused(_, refusing) => {
                 self.log(|| format!("node {node} refuses: {refusing}"));
                 self.seen.note("refused");
             }
         }
+    }
+
+    fn on_split_brain(&mut self, node: usize, own: Bytes, peer: Option<Bytes>) {
+        self.log(|| format!("node {node}: split brain"));
+        self.seen.note("split brain");
+        self.split[node] = Some((own, peer));
     }
 
     fn ready(&mut self, node: usize) {
@@ -843,6 +868,8 @@ impl World {
         let it = &mut self.nodes[node];
         if node == link.primary {
             match &mut it.attempt {
+                // A peer that refuses closes both, and says why on the first.
+                Some(attempt) if attempt.id == link.session && link.which == Which::Second => {}
                 Some(attempt) if attempt.id == link.session => {
                     let input = connecting::Input::Closed(link.which);
                     attempt.machine.handle(now, input);

@@ -99,6 +99,11 @@ impl BlockDevice for FileDevice {
         self.file.write_at(at, data).await
     }
 
+    async fn write_durably(&self, offset: u64, data: Bytes) -> io::Result<()> {
+        let at = self.locate_data(offset, data.len())?;
+        self.file.write_at_durably(at, data).await
+    }
+
     async fn flush(&self) -> io::Result<()> {
         self.file.sync_data().await
     }

@@ -35,6 +35,8 @@ struct State {
     threads: usize,
     /// How many of them wait for a job.
     idle: usize,
+    /// One of them was called, or started, and has not looked for a job yet.
+    called: bool,
     closed: bool,
 }
 
@@ -75,23 +77,15 @@ impl Pool {
 
     fn submit(&self, job: Job) -> io::Result<()> {
         let mut state = self.shared.lock();
-        // One more thread if all are busy, or will be with what is in the queue.
-        if state.idle <= state.jobs.len() && state.threads < self.shared.threads {
-            let shared = Arc::clone(&self.shared);
-            let started = thread::Builder::new()
-                .name("ha-disk".to_string())
-                .spawn(move || shared.work());
-            match started {
-                Ok(_) => state.threads += 1,
-                // Those that there are will have to do.
-                Err(_) if state.threads > 0 => {}
-                Err(error) => return Err(error),
-            }
-        }
         state.jobs.push_back(job);
-        drop(state);
-        self.shared.work.notify_one();
-        Ok(())
+        match self.shared.call(&mut state) {
+            // Those that there are will have to do.
+            Err(error) if state.threads == 0 => {
+                state.jobs.pop_back();
+                Err(error)
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -108,18 +102,44 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Calls a thread if there is a job and none is on its way already. It calls the next one
+    /// when it has taken a job and there are more: so a row of short jobs, which one thread does
+    /// while the next would wake up, costs one call, and long ones run side by side.
+    fn call(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+        if state.called || state.jobs.is_empty() {
+            return Ok(());
+        }
+        if state.idle > 0 {
+            self.work.notify_one();
+        } else if state.threads < self.threads {
+            let shared = Arc::clone(self);
+            thread::Builder::new()
+                .name("ha-disk".to_string())
+                .spawn(move || shared.work())?;
+            state.threads += 1;
+        } else {
+            // All are at work, and look for the next job when they have done theirs.
+            return Ok(());
+        }
+        state.called = true;
+        Ok(())
+    }
+
     /// What a thread does: jobs, until the pool is gone.
-    fn work(&self) {
+    fn work(self: &Arc<Self>) {
+        self.lock().called = false;
         while let Some(job) = self.next() {
             // Whoever waits for it sees that it is gone; the thread has others to do.
             let _ = catch_unwind(AssertUnwindSafe(job));
         }
     }
 
-    fn next(&self) -> Option<Job> {
+    fn next(self: &Arc<Self>) -> Option<Job> {
         let mut state = self.lock();
         loop {
             if let Some(job) = state.jobs.pop_front() {
+                // If no thread can be started, this one comes back.
+                let _ = self.call(&mut state);
                 return Some(job);
             }
             if state.closed {
@@ -131,6 +151,7 @@ impl Shared {
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
             state.idle -= 1;
+            state.called = false;
         }
     }
 }
@@ -162,6 +183,30 @@ mod tests {
             pool.run(|| Ok(())).await.unwrap();
         }
         assert!(pool.shared.lock().threads <= 2);
+    }
+
+    #[test]
+    fn every_thread_is_called_while_there_are_jobs() {
+        const THREADS: usize = 4;
+        let pool = Pool::new(THREADS);
+        let (done, results) = mpsc::channel();
+        // At first they are started, and then woken.
+        for round in 0..100 {
+            let all = Arc::new(std::sync::Barrier::new(THREADS));
+            for _ in 0..THREADS {
+                let (all, done) = (Arc::clone(&all), done.clone());
+                // Each waits for all the others.
+                let job = move || {
+                    all.wait();
+                    done.send(round).unwrap();
+                };
+                pool.submit(Box::new(job)).unwrap();
+            }
+            for _ in 0..THREADS {
+                assert_eq!(results.recv(), Ok(round));
+            }
+        }
+        assert_eq!(pool.shared.lock().threads, THREADS);
     }
 
     #[tokio::test]

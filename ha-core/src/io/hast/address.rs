@@ -89,6 +89,17 @@ impl NetAddress {
         &self.text
     }
 
+    /// Returns the host, without its port.
+    #[cfg(feature = "tls")]
+    pub(super) fn host(&self) -> std::string::String {
+        use std::string::ToString;
+
+        match &self.host {
+            Host::Address(address) => address.to_string(),
+            Host::Name(_, name) => name.to_string(),
+        }
+    }
+
     /// Returns the address, if it is a number.
     pub(super) const fn literal(&self) -> Option<IpAddr> {
         match &self.host {

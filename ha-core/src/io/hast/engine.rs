@@ -12,6 +12,7 @@
 //! pass.
 
 mod access;
+mod discard;
 mod disk;
 mod door;
 mod message;
@@ -23,6 +24,7 @@ mod role;
 mod secondary;
 mod status;
 
+use core::net::SocketAddr;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
@@ -32,11 +34,12 @@ use std::vec::Vec;
 
 use hast_proto::hooks::HookEvent;
 use hast_proto::{ResourceName, Role};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, Sleep};
 
 pub(super) use self::access::Access;
+use self::discard::Discarding;
 use self::door::Door;
 use self::message::Done;
 pub(super) use self::message::{Call, Incoming, Message};
@@ -50,6 +53,8 @@ use super::event::{Event, EventKind};
 use super::link::Link;
 use super::resource::{AttachError, Command, DeviceError, Resource};
 use super::settings::Settings;
+use super::shared::Shared;
+use super::split::Split;
 
 /// How many passes one turn of the task takes before it lets others have theirs.
 const PASSES: usize = 64;
@@ -57,13 +62,16 @@ const PASSES: usize = 64;
 const RESOLVED: Duration = Duration::from_secs(10);
 /// How long a connection may take to send what is left before it is closed.
 const CLOSING: Duration = Duration::from_secs(2);
+/// How many octets may be left then. Some thousand answers are less; data that a peer has asked
+/// for and does not take are more, and every session it leaves would hold them.
+const LEFT: usize = 256 * 1024;
 
 /// Starts the task of a resource.
 pub(super) fn spawn(
     name: ResourceName,
     settings: Settings,
     backing: Box<dyn Backing>,
-    events: broadcast::Sender<Event>,
+    shared: Shared,
 ) -> (Resource, Arc<Access>, AbortHandle) {
     let (messages, inbox) = mpsc::unbounded_channel();
     let access = Arc::new(Access::default());
@@ -74,8 +82,9 @@ pub(super) fn spawn(
         common: Common {
             name: name.clone(),
             settings,
-            events,
+            shared,
             tasks: JoinSet::new(),
+            split: None,
             #[cfg(feature = "metrics")]
             meter: meter::Meter::new(&name),
         },
@@ -85,6 +94,7 @@ pub(super) fn spawn(
         role: Role::Init,
         stage: Stage::Init,
         change: None,
+        discarding: None,
         terms: 0,
         alarm: Box::pin(clock::alarm()),
         armed: None,
@@ -97,8 +107,10 @@ pub(super) fn spawn(
 struct Common {
     name: ResourceName,
     settings: Settings,
-    events: broadcast::Sender<Event>,
+    shared: Shared,
     tasks: JoinSet<Done>,
+    /// A split brain that waits for an operator.
+    split: Option<Split>,
     #[cfg(feature = "metrics")]
     meter: meter::Meter,
 }
@@ -109,12 +121,25 @@ impl Common {
     }
 
     fn tell_with(&self, kind: EventKind, hook: Option<HookEvent>) {
-        // Nobody may be listening.
-        let _ = self.events.send(Event::of(&self.name, kind, hook));
+        self.shared.tell(Event::of(&self.name, kind, hook));
     }
 
-    /// Closes a connection after what it has to send, if that takes no time to speak of.
+    /// Both nodes have written alone.
+    fn tell_split_brain(&mut self, peer: Option<SocketAddr>, split: Split) {
+        let found = split.told;
+        let known = self.split.replace(split);
+        // Not again at each attempt of the primary.
+        if known.is_none_or(|known| known.told != found) {
+            self.tell(EventKind::SplitBrain { peer, found });
+        }
+    }
+
+    /// Closes a connection after what it has to send, if that is little, and takes no time to
+    /// speak of.
     fn close(&mut self, link: Link) {
+        if link.queued() > LEFT {
+            return;
+        }
         self.tasks.spawn(async move {
             within(CLOSING, link.close()).await;
             Done::Closed
@@ -142,6 +167,7 @@ struct Engine {
     role: Role,
     stage: Stage,
     change: Option<Change>,
+    discarding: Option<Discarding>,
     /// How often this node has become primary.
     terms: u64,
     alarm: Pin<Box<Sleep>>,
@@ -163,6 +189,7 @@ impl Future for Engine {
             };
             busy |= engine.take_done(cx, now);
             busy |= engine.pass(cx, now);
+            engine.advance_discard(now);
             engine.advance_change(now);
             // Once more, as what was begun in this pass was not waited for yet.
             busy |= engine.take_done(cx, now);
@@ -189,7 +216,9 @@ impl Engine {
                     Stage::Init | Stage::Secondary(_) => call.refuse(),
                 },
                 Message::Command(command) => self.on_command(now, command),
-                Message::Incoming(incoming) => self.door.on_incoming(now, *incoming),
+                Message::Incoming(incoming) => {
+                    self.door.on_incoming(now, *incoming, &mut self.common);
+                }
                 Message::Resolve => {
                     let recently = |at: Instant| now.saturating_duration_since(at) < RESOLVED;
                     if !self.resolved.is_some_and(recently) {
@@ -209,6 +238,7 @@ impl Engine {
                 let _ = reply.send(());
             }
             Command::Attach(reply) => self.attach(reply),
+            Command::Discard(order, reply) => self.discard(now, *order, reply),
             Command::Status(reply) => {
                 let _ = reply.send(Box::new(self.status(now)));
             }
@@ -244,15 +274,14 @@ impl Engine {
     }
 
     fn configure(&mut self, now: Instant, settings: Settings) {
-        let moved = settings.remote != self.common.settings.remote
-            || settings.source != self.common.settings.source;
+        let moved = !settings.is_same_peer(&self.common.settings);
         self.common.settings = settings;
         match &mut self.stage {
             Stage::Init => {}
             Stage::Primary(side) => side.configure(now, &self.common.settings, moved),
             Stage::Secondary(side) => side.configure(now, &self.common.settings, moved),
         }
-        self.door.configure(&self.common.settings);
+        self.door.configure(now, &self.common.settings, moved);
         if moved {
             self.access.set(Vec::new());
             self.resolve(now);
@@ -310,6 +339,7 @@ impl Engine {
                 let _ = reply.send(Err(AttachError::NotFailed));
             }
             (Done::Opened(result), _) => self.on_opened(now, result),
+            (Done::Discarded(outcome), _) => self.end_discard(outcome),
             (Done::Resolved(addresses), _) => {
                 // A resolver that fails for a moment locks nobody out.
                 if !addresses.is_empty() {
@@ -367,12 +397,13 @@ impl Engine {
             Stage::Secondary(side) => side.deadline(),
         };
         let change = self.change.as_ref().and_then(Change::deadline);
+        let discarding = self.discarding.as_ref().and_then(Discarding::deadline);
         #[cfg(feature = "metrics")]
         let own = [own, self.common.meter.deadline()]
             .into_iter()
             .flatten()
             .min();
-        let deadlines = [own, change, self.door.deadline()];
+        let deadlines = [own, change, discarding, self.door.deadline()];
         let Some(deadline) = deadlines.into_iter().flatten().min() else {
             return Poll::Pending;
         };

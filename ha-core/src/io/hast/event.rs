@@ -4,12 +4,13 @@ use core::net::{IpAddr, SocketAddr};
 use std::io;
 use std::sync::Arc;
 
+use hast_proto::control::SplitBrain;
+use hast_proto::discard::Discarded;
 use hast_proto::handshake::Refusing;
 use hast_proto::hooks::HookEvent;
 use hast_proto::{Errno, ResourceName, Role, Version, decision, primary, secondary};
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
 
+use super::super::events::EventStream;
 use super::provider::ProviderError;
 
 /// Something that has happened.
@@ -64,6 +65,14 @@ pub enum EventKind {
         /// Why.
         reason: Refusing,
     },
+    /// A connection, of either direction, was not used for want of proof.
+    #[cfg(feature = "tls")]
+    Unproven {
+        /// The peer.
+        peer: SocketAddr,
+        /// Why.
+        reason: super::tls::Refusal,
+    },
     /// A peer asked for a resource that is not configured.
     NotConfigured {
         /// The peer.
@@ -84,6 +93,16 @@ pub enum EventKind {
     TooManyConnections(IpAddr),
     /// No connection could be accepted.
     NotAccepted(Arc<io::Error>),
+    /// Both nodes have written alone, and neither gives way. It is told when it is found, and when
+    /// the figures change.
+    SplitBrain {
+        /// The peer.
+        peer: Option<SocketAddr>,
+        /// What each of them has.
+        found: SplitBrain,
+    },
+    /// What this node had changed alone was saved, and is discarded.
+    Discarded(Discarded),
     /// The provider could not be opened.
     Provider(Arc<ProviderError>),
     /// The metadata block was torn, and the half of it that is whole was taken; see
@@ -109,6 +128,10 @@ pub enum OpeningError {
     /// What came is no opening.
     #[error(transparent)]
     Message(#[from] hast_proto::message::MessageError),
+    /// It was to come in TLS.
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Tls(#[from] super::tls::Refusal),
 }
 
 impl Event {
@@ -130,38 +153,5 @@ impl Event {
     }
 }
 
-/// The events of a node from the moment it was asked for, in order.
-///
-/// Nobody waits for a reader: one that falls behind by more than
-/// [`NodeLimits::events`](super::NodeLimits::events) loses the oldest, and [`lost`](Self::lost)
-/// counts them.
-#[derive(Debug)]
-pub struct Events {
-    receiver: broadcast::Receiver<Event>,
-    lost: u64,
-}
-
-impl Events {
-    pub(super) const fn new(receiver: broadcast::Receiver<Event>) -> Self {
-        Self { receiver, lost: 0 }
-    }
-
-    /// Waits for the next event; `None` when the node has ended.
-    ///
-    /// Nothing is lost if the future is dropped.
-    pub async fn next(&mut self) -> Option<Event> {
-        loop {
-            match self.receiver.recv().await {
-                Ok(event) => return Some(event),
-                Err(RecvError::Lagged(count)) => self.lost = self.lost.saturating_add(count),
-                Err(RecvError::Closed) => return None,
-            }
-        }
-    }
-
-    /// Returns how many events were lost because they were not read in time.
-    #[must_use]
-    pub const fn lost(&self) -> u64 {
-        self.lost
-    }
-}
+/// The events of a node, which keeps [`NodeLimits::events`](super::NodeLimits::events) for a reader.
+pub type Events = EventStream<Event>;

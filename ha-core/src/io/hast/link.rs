@@ -25,8 +25,10 @@ const TURN: usize = 256 * 1024;
 /// Why no more frames come.
 #[derive(Debug)]
 pub(super) enum Broken {
-    /// The connection has ended, or the system says so.
+    /// The connection has ended.
     Closed,
+    /// It has failed.
+    Failed(io::Error),
     /// What came is no frame, or the connection has ended within one.
     Invalid(FrameError),
 }
@@ -86,8 +88,9 @@ impl Link {
             if self.allowance == 0 {
                 return Poll::Pending;
             }
-            let Ok(read) = ready!(self.poll_read(cx)) else {
-                return Poll::Ready(Err(Broken::Closed));
+            let read = match ready!(self.poll_read(cx)) {
+                Ok(read) => read,
+                Err(error) => return Poll::Ready(Err(Broken::Failed(error))),
             };
             self.allowance = self.allowance.saturating_sub(read);
             if read == 0 {

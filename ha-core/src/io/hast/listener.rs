@@ -6,17 +6,19 @@ use std::boxed::Box;
 use std::io;
 use std::sync::{Arc, Weak};
 
-use hast_proto::frame::{Encoder, Phase};
+use hast_proto::frame::Encoder;
 use hast_proto::handshake::Access;
 use hast_proto::message::{FirstAnswer, Opening, Refusal, Refused};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::super::clock::{self, within};
+use super::channel::{self, Proof};
 use super::engine::{Incoming, Message};
 use super::event::{Event, EventKind, OpeningError};
 use super::link::{Broken, Link};
 use super::node::Inner;
+use super::shared::Shared;
 use super::tcp;
 
 /// After a failure to accept for want of descriptors or memory, until the next try.
@@ -60,9 +62,11 @@ async fn accept(socket: TcpListener, node: Weak<Inner>) {
             Ok((stream, peer)) => {
                 let address = peer.ip().to_canonical();
                 if !node.knows(address) {
-                    node.tell(Event::of_node(EventKind::Stranger(address)));
+                    node.shared
+                        .tell(Event::of_node(EventKind::Stranger(address)));
                 } else if !node.enter(address) {
-                    node.tell(Event::of_node(EventKind::TooManyConnections(address)));
+                    node.shared
+                        .tell(Event::of_node(EventKind::TooManyConnections(address)));
                 } else {
                     let entered = Entered {
                         node: Arc::downgrade(&node),
@@ -73,7 +77,8 @@ async fn accept(socket: TcpListener, node: Weak<Inner>) {
             }
             Err(error) => {
                 let error = Arc::new(error);
-                node.tell(Event::of_node(EventKind::NotAccepted(error)));
+                node.shared
+                    .tell(Event::of_node(EventKind::NotAccepted(error)));
                 drop(node);
                 clock::pause(PAUSE).await;
             }
@@ -97,24 +102,24 @@ impl Drop for Entered {
 
 /// Hears what a connection is for, and hands it over.
 async fn admit(stream: TcpStream, peer: SocketAddr, entered: Entered) {
-    let Some(limit) = entered.node.upgrade().map(|node| node.limits.opening) else {
+    let Some((limit, shared)) = entered
+        .node
+        .upgrade()
+        .map(|node| (node.limits.opening, node.shared.clone()))
+    else {
         return;
     };
     // Without it the connection works as well.
     let _ = tcp::prepare(&stream, limit);
-    let mut link = Link::new(stream, Phase::Opening);
-    let opening = match within(limit, hear(&mut link)).await {
-        Some(Ok(opening)) => Ok(opening),
-        Some(Err(error)) => Err(error),
-        None => Err(OpeningError::TimedOut),
-    };
+    let opening = within(limit, hear(stream, &shared)).await;
     let Some(node) = entered.node.upgrade() else {
         return;
     };
-    let opening = match opening {
-        Ok(opening) => opening,
+    let (mut link, proof, opening) = match opening.unwrap_or(Err(OpeningError::TimedOut)) {
+        Ok(heard) => heard,
         Err(error) => {
-            node.tell(Event::of_node(EventKind::NoOpening { peer, error }));
+            node.shared
+                .tell(Event::of_node(EventKind::NoOpening { peer, error }));
             return;
         }
     };
@@ -124,6 +129,7 @@ async fn admit(stream: TcpStream, peer: SocketAddr, entered: Entered) {
             let incoming = Incoming {
                 link,
                 peer,
+                proof,
                 opening,
                 access: if allowed {
                     Access::Allowed
@@ -136,7 +142,8 @@ async fn admit(stream: TcpStream, peer: SocketAddr, entered: Entered) {
         }
         None => {
             let resource = opening.resource().clone();
-            node.tell(Event::of_node(EventKind::NotConfigured { peer, resource }));
+            node.shared
+                .tell(Event::of_node(EventKind::NotConfigured { peer, resource }));
             drop(node);
             let refused = FirstAnswer::Refused(Refused::from(Refusal::NotConfigured));
             link.push(refused.encode(&mut Encoder::new()));
@@ -145,11 +152,15 @@ async fn admit(stream: TcpStream, peer: SocketAddr, entered: Entered) {
     }
 }
 
-async fn hear(link: &mut Link) -> Result<Opening, OpeningError> {
+async fn hear(stream: TcpStream, shared: &Shared) -> Result<(Link, Proof, Opening), OpeningError> {
+    let (mut link, proof) = channel::accept(stream, shared).await?;
     let frame = core::future::poll_fn(|cx| link.poll_frame(cx)).await;
     match frame {
-        Ok(frame) => Ok(Opening::decode(&frame)?),
-        Err(Broken::Closed) => Err(OpeningError::Closed),
+        Ok(frame) => {
+            let opening = Opening::decode(&frame)?;
+            Ok((link, proof, opening))
+        }
+        Err(Broken::Closed | Broken::Failed(_)) => Err(OpeningError::Closed),
         Err(Broken::Invalid(error)) => Err(error.into()),
     }
 }

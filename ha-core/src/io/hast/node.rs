@@ -10,15 +10,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
 
 use hast_proto::{ResourceName, Role};
-use tokio::sync::broadcast;
 use tokio::task::AbortHandle;
 
 use super::backing::Backing;
 use super::engine::{self, Access};
-use super::event::{Event, Events};
+use super::event::Events;
 use super::listener::Listener;
 use super::resource::{Resource, RoleError};
 use super::settings::Settings;
+use super::shared::{NodeStats, Shared};
 
 /// What bounds a node.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -72,7 +72,7 @@ pub struct Node {
 /// What listening sockets and handles share.
 pub(super) struct Inner {
     pub(super) limits: NodeLimits,
-    pub(super) events: broadcast::Sender<Event>,
+    pub(super) shared: Shared,
     state: Mutex<State>,
 }
 
@@ -106,10 +106,9 @@ impl Node {
     /// Makes a node without resources, which listens nowhere.
     #[must_use]
     pub fn new(limits: NodeLimits) -> Self {
-        let (events, _) = broadcast::channel(limits.events.max(1));
         let inner = Inner {
             limits,
-            events,
+            shared: Shared::new(limits.events),
             state: Mutex::default(),
         };
         Self {
@@ -172,8 +171,8 @@ impl Node {
             return Err(AddError::Exists);
         }
         let backing: Box<dyn Backing> = Box::new(backing);
-        let events = self.inner.events.clone();
-        let (resource, access, task) = engine::spawn(name.clone(), settings, backing, events);
+        let shared = self.inner.shared.clone();
+        let (resource, access, task) = engine::spawn(name.clone(), settings, backing, shared);
         let entry = Entry {
             resource: resource.clone(),
             access,
@@ -215,7 +214,19 @@ impl Node {
     /// Returns the events from now on.
     #[must_use]
     pub fn events(&self) -> Events {
-        Events::new(self.inner.events.subscribe())
+        self.inner.shared.events()
+    }
+
+    /// Returns how many connections were not used.
+    #[must_use]
+    pub fn stats(&self) -> NodeStats {
+        self.inner.shared.stats()
+    }
+
+    /// Says who this node is, for connections in TLS from now on; see [`tls`](super::tls).
+    #[cfg(feature = "tls")]
+    pub fn set_identity(&self, identity: Option<super::tls::Identity>) {
+        self.inner.shared.set_identity(identity);
     }
 
     /// Ends everything in order: listens no longer, and removes all resources, all at the same
@@ -245,11 +256,6 @@ impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code that holds it can panic half-way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn tell(&self, event: Event) {
-        // Nobody may be listening.
-        let _ = self.events.send(event);
     }
 
     /// Counts one more connection from an address; `false` if there are too many.

@@ -299,13 +299,17 @@ impl Store {
             return Err(invalid());
         }
         let longest = self.device.geometry().longest.get() as usize;
+        let durably = self.metaflush.load(Ordering::Relaxed);
         while !data.is_empty() {
             let piece = data.split_to(data.len().min(longest));
             let len = piece.len() as u64;
-            self.device.write(offset, piece).await?;
+            // And nothing else: the map would wait for all data in the cache.
+            match durably {
+                true => self.device.write_durably(offset, piece).await?,
+                false => self.device.write(offset, piece).await?,
+            }
             offset = offset.saturating_add(len);
         }
-        self.make_durable().await?;
         Ok(Bytes::new())
     }
 
@@ -315,17 +319,13 @@ impl Store {
         change(&mut changed);
         let block = block::emit(&changed.metadata, changed.consistency).ok_or_else(invalid)?;
         self.device.write(0, block).await?;
-        self.make_durable().await?;
-        // What has failed may still be on the disk; it is written again with the next change.
-        *head = changed;
-        Ok(Bytes::new())
-    }
-
-    async fn make_durable(&self) -> io::Result<()> {
+        // With all data: a real primary ends a synchronisation without a flush.
         if self.metaflush.load(Ordering::Relaxed) {
             self.device.flush().await?;
         }
-        Ok(())
+        // What has failed may still be on the disk; it is written again with the next change.
+        *head = changed;
+        Ok(Bytes::new())
     }
 }
 

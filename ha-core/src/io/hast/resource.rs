@@ -7,6 +7,7 @@ use std::boxed::Box;
 use std::sync::Arc;
 
 use hast_proto::control::{Queues, ResourceStatus};
+use hast_proto::discard::Discarded;
 use hast_proto::primary::{self, LocalCopy};
 use hast_proto::{Consistency, Metadata, ResourceName, Role, SyncSource, secondary};
 use tokio::sync::{mpsc, oneshot};
@@ -16,12 +17,17 @@ use super::super::block::BlockDevice;
 use super::engine::Message;
 use super::provider::ProviderError;
 use super::settings::Settings;
+use super::split::{Discard, DiscardError};
 
 /// An order or a question.
 pub(super) enum Command {
     SetRole(Role, oneshot::Sender<Result<Role, RoleError>>),
     Configure(Box<Settings>, oneshot::Sender<()>),
     Attach(oneshot::Sender<Result<(), AttachError>>),
+    Discard(
+        Box<Discard>,
+        oneshot::Sender<Result<Discarded, DiscardError>>,
+    ),
     Status(oneshot::Sender<Box<Status>>),
     Device(oneshot::Sender<Result<Arc<dyn BlockDevice>, DeviceError>>),
     /// Which wish is granted, and until when.
@@ -235,6 +241,27 @@ impl Resource {
     /// [`AttachError`].
     pub async fn attach(&self) -> Result<(), AttachError> {
         self.ask(Command::Attach).await?
+    }
+
+    /// Discards what this node has changed alone: saves all that may differ to a file, durably,
+    /// and makes this node the target of the next session, in which everything is copied to it.
+    /// Until then nobody is served from its data. If anything fails before the file is whole,
+    /// nothing is discarded; a crash at any moment leaves either everything, or the file.
+    ///
+    /// The resource is init or secondary. A secondary's session is ended; meanwhile peers are
+    /// refused, and the role cannot be changed; then the role goes on. It takes as long as the
+    /// reading and writing take, whether this future is waited for or not, and no more memory than
+    /// a few MiB.
+    ///
+    /// The file holds what either node has marked, if the peer has told that: then it makes the
+    /// other node's data those of this one.
+    ///
+    /// # Errors
+    ///
+    /// [`DiscardError`].
+    pub async fn discard(&self, order: Discard) -> Result<Discarded, DiscardError> {
+        self.ask(|reply| Command::Discard(order.into(), reply))
+            .await?
     }
 
     /// Returns how it is.

@@ -21,6 +21,10 @@ pub struct Settings {
     pub remote: Option<NetAddress>,
     /// The address to connect from, if it matters.
     pub source: Option<NetAddress>,
+    /// Who the peer must prove to be, in TLS; `None` if the connections are plain. See
+    /// [`tls`](super::tls).
+    #[cfg(feature = "tls")]
+    pub tls: Option<super::tls::PeerName>,
     /// What protects the data that are sent.
     pub checksum: Checksum,
     /// How the data that are sent are made smaller.
@@ -44,6 +48,8 @@ impl Settings {
             local: local.into(),
             remote: None,
             source: None,
+            #[cfg(feature = "tls")]
+            tls: None,
             checksum: Checksum::None,
             compression: Compression::Hole,
             metaflush: true,
@@ -56,12 +62,37 @@ impl Settings {
             role_change: Duration::from_secs(2),
         }
     }
+
+    /// Whether the peer is the same, reached in the same way.
+    pub(super) fn is_same_peer(&self, other: &Self) -> bool {
+        #[cfg(feature = "tls")]
+        if self.tls != other.tls {
+            return false;
+        }
+        self.remote == other.remote && self.source == other.source
+    }
+}
+
+/// Why a configuration makes no settings.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// An address is none.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// `tlspeer`, or what stands for it, is no name.
+    #[cfg(feature = "tls")]
+    #[error("`tlspeer`: {0}")]
+    PeerName(#[from] super::tls::PeerNameError),
+    /// `tls` is on, for which this program has no feature.
+    #[error("`tls`: this program was built without it")]
+    NoTls,
 }
 
 impl TryFrom<&ResourceConfig> for Settings {
-    type Error = AddressError;
+    type Error = SettingsError;
 
-    fn try_from(config: &ResourceConfig) -> Result<Self, AddressError> {
+    fn try_from(config: &ResourceConfig) -> Result<Self, SettingsError> {
         let mut settings = Self::new(config.provider.as_str(), config.local.as_str());
         let parse =
             |address: &hast_proto::conf::Address, port| NetAddress::parse(address.as_str(), port);
@@ -75,6 +106,14 @@ impl TryFrom<&ResourceConfig> for Settings {
             .as_ref()
             .map(|source| parse(source, 0))
             .transpose()?;
+        #[cfg(feature = "tls")]
+        if config.tls.is_on() {
+            settings.tls = peer_name(config, settings.remote.as_ref())?;
+        }
+        #[cfg(not(feature = "tls"))]
+        if config.tls.is_on() {
+            return Err(SettingsError::NoTls);
+        }
         settings.checksum = config.checksum;
         settings.compression = config.compression;
         settings.metaflush = config.metaflush.is_on();
@@ -83,4 +122,19 @@ impl TryFrom<&ResourceConfig> for Settings {
         settings.primary.timeout = Duration::from_secs(config.timeout.get().into());
         Ok(settings)
     }
+}
+
+/// Returns who the peer must prove to be: `tlspeer`, or the host in `remote`. Without a peer
+/// nobody can be.
+#[cfg(feature = "tls")]
+fn peer_name(
+    config: &ResourceConfig,
+    remote: Option<&NetAddress>,
+) -> Result<Option<super::tls::PeerName>, super::tls::PeerNameError> {
+    use super::tls::PeerName;
+
+    let given = config.tls_peer.as_ref();
+    let name = given.map(|name| PeerName::parse(name.as_str()));
+    let host = || remote.map(|remote| PeerName::parse(&remote.host()));
+    name.or_else(host).transpose()
 }

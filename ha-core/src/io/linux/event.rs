@@ -1,4 +1,4 @@
-//! What a network tells about, and the stream by which it does.
+//! What a network tells about.
 
 use core::fmt;
 use core::net::IpAddr;
@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use carp_proto::{Interface, InterfaceName};
 use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
 
+use super::super::events::EventStream;
 use super::LinuxError;
 
 /// How many events are kept for a slow reader.
@@ -105,45 +105,8 @@ impl fmt::Display for LinuxEvent {
     }
 }
 
-/// The events of a network from the moment they were asked for, in order.
-///
-/// Nobody waits for a reader: one that falls behind by more than 256 loses the oldest, and
-/// [`lost`](Self::lost) counts them. A clone begins with the next event.
-#[derive(Debug)]
-pub struct LinuxEvents {
-    receiver: broadcast::Receiver<LinuxEvent>,
-    lost: u64,
-}
-
-impl LinuxEvents {
-    /// Waits for the next event; `None` when the network and all that was made of it is gone.
-    ///
-    /// Nothing is lost if the future is dropped.
-    pub async fn next(&mut self) -> Option<LinuxEvent> {
-        loop {
-            match self.receiver.recv().await {
-                Ok(event) => return Some(event),
-                Err(RecvError::Lagged(count)) => self.lost = self.lost.saturating_add(count),
-                Err(RecvError::Closed) => return None,
-            }
-        }
-    }
-
-    /// Returns how many events were lost because they were not read in time.
-    #[must_use]
-    pub fn lost(&self) -> u64 {
-        self.lost
-    }
-}
-
-impl Clone for LinuxEvents {
-    fn clone(&self) -> Self {
-        Self {
-            receiver: self.receiver.resubscribe(),
-            lost: 0,
-        }
-    }
-}
+/// The events of a network and all that was made of it, which keeps 256 for a reader.
+pub type LinuxEvents = EventStream<LinuxEvent>;
 
 /// Where events are told.
 #[derive(Clone, Debug)]
@@ -155,10 +118,7 @@ impl Teller {
     }
 
     pub(super) fn events(&self) -> LinuxEvents {
-        LinuxEvents {
-            receiver: self.0.subscribe(),
-            lost: 0,
-        }
+        LinuxEvents::new(self.0.subscribe())
     }
 
     pub(super) fn tell(&self, event: LinuxEvent) {

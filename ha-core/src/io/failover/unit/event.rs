@@ -1,12 +1,11 @@
-//! What a unit tells about, and the stream by which it does.
+//! What a unit tells about.
 
 use core::fmt;
 use std::sync::Arc;
 
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
+use super::super::super::events::EventStream;
 use super::super::check::CheckError;
 use super::super::election::ElectionError;
 use super::super::job::StepError;
@@ -148,50 +147,5 @@ fn line(f: &mut fmt::Formatter<'_>, event: &Event<Instant>, step: &str) -> fmt::
     }
 }
 
-/// The events of a unit from the moment it was asked for, in order.
-///
-/// The unit never waits for a reader: one that falls behind by more than
-/// [`UnitSetup::events`](super::UnitSetup) loses the oldest, and [`lost`](Self::lost) counts them.
-/// A clone begins with the next event.
-#[derive(Debug)]
-pub struct UnitEvents {
-    receiver: broadcast::Receiver<UnitEvent>,
-    lost: u64,
-}
-
-impl UnitEvents {
-    pub(super) fn new(receiver: broadcast::Receiver<UnitEvent>) -> Self {
-        Self { receiver, lost: 0 }
-    }
-
-    /// Those of a unit that has ended: none.
-    pub(super) fn none() -> Self {
-        let (_, receiver) = broadcast::channel(1);
-        Self::new(receiver)
-    }
-
-    /// Waits for the next event; `None` when the unit has ended.
-    ///
-    /// Nothing is lost if the future is dropped.
-    pub async fn next(&mut self) -> Option<UnitEvent> {
-        loop {
-            match self.receiver.recv().await {
-                Ok(event) => return Some(event),
-                Err(RecvError::Lagged(count)) => self.lost = self.lost.saturating_add(count),
-                Err(RecvError::Closed) => return None,
-            }
-        }
-    }
-
-    /// Returns how many events were lost because they were not read in time.
-    #[must_use]
-    pub fn lost(&self) -> u64 {
-        self.lost
-    }
-}
-
-impl Clone for UnitEvents {
-    fn clone(&self) -> Self {
-        Self::new(self.receiver.resubscribe())
-    }
-}
+/// The events of a unit, which keeps [`UnitSetup::events`](super::UnitSetup) for a reader.
+pub type UnitEvents = EventStream<UnitEvent>;

@@ -10,13 +10,18 @@ use hast_proto::handshake::accepting::{Config, Input, Output};
 use hast_proto::handshake::{Connection, Refusing, SecondaryHandshake};
 use hast_proto::hooks::HookEvent;
 use hast_proto::message::Refusal;
+#[cfg(feature = "tls")]
+use hast_proto::message::{FirstAnswer, Refused};
 use hast_proto::{Role, Sealer, Token};
 use tokio::time::Instant;
 
 use super::super::super::clock;
+#[cfg(not(feature = "tls"))]
+use super::super::channel::Proof;
 use super::super::event::EventKind;
 use super::super::link::Link;
 use super::super::settings::Settings;
+use super::super::split::Split;
 use super::{Common, Incoming, Stage};
 
 /// The door, which is there in every role: somebody has to tell peers why they are refused.
@@ -37,6 +42,7 @@ impl Door {
         Self {
             machine: SecondaryHandshake::new(Config {
                 timeout: settings.primary.timeout,
+                give_way: settings.primary.give_way,
                 ..Config::default()
             }),
             visitors: BTreeMap::new(),
@@ -45,8 +51,15 @@ impl Door {
         }
     }
 
-    pub(super) fn configure(&mut self, settings: &Settings) {
+    pub(super) fn configure(&mut self, now: Instant, settings: &Settings, moved: bool) {
         self.sealer = Sealer::new(settings.compression, settings.checksum);
+        if moved {
+            // They were let in by what holds no longer.
+            for connection in core::mem::take(&mut self.visitors).into_keys() {
+                self.machine.handle(now, Input::Closed(connection));
+            }
+        }
+        self.machine.set_give_way(settings.primary.give_way);
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -61,13 +74,28 @@ impl Door {
         self.machine.handle(now, input);
     }
 
-    pub(super) fn on_incoming(&mut self, now: Instant, incoming: Incoming) {
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(unused_variables, reason = "TLS needs it")
+    )]
+    pub(super) fn on_incoming(&mut self, now: Instant, incoming: Incoming, common: &mut Common) {
         let Incoming {
             mut link,
             peer,
+            proof,
             opening,
             access,
         } = incoming;
+        #[cfg(not(feature = "tls"))]
+        let Proof::Nothing = proof;
+        #[cfg(feature = "tls")]
+        if let Err(reason) = proof.check(&common.settings, &common.name) {
+            let refused = FirstAnswer::Refused(Refused::from(reason.told()));
+            link.push(refused.encode(&mut Encoder::new()));
+            common.close(link);
+            common.tell(EventKind::Unproven { peer, reason });
+            return;
+        }
         // Without random numbers nobody is let in: a token that can be guessed is none.
         let Some(token) = clock::secret() else { return };
         link.enter(Phase::Request);
@@ -175,7 +203,19 @@ impl Door {
                     .take(established.first)
                     .zip(self.take(established.second));
                 if let (Stage::Secondary(side), Some(links)) = (stage, links) {
+                    common.split = None;
                     side.establish(now, &established, links, common);
+                }
+            }
+            Output::SplitBrain {
+                connection,
+                map,
+                peer,
+            } => {
+                if let Stage::Secondary(side) = stage {
+                    let address = self.visitors.get(&connection).map(|visitor| visitor.peer);
+                    let split = Split::new(side.layout(), &map, peer);
+                    common.tell_split_brain(address, split);
                 }
             }
             Output::Refused(connection, reason) => {

@@ -6,17 +6,20 @@ use std::vec::Vec;
 
 use bytes::Bytes;
 use hast_proto::Errno;
+use hast_proto::discard::Discarded;
 use hast_proto::handshake::Access;
 use hast_proto::handshake::connecting::Which;
 use hast_proto::message::Opening;
 use hast_proto::primary::{DeviceRequest, Provider, SessionId};
 use tokio::sync::oneshot;
 
+use super::super::channel::Proof;
+use super::super::event::EventKind;
 use super::super::link::Link;
 use super::super::provider::{Opened, ProviderError};
 use super::super::resource::{AttachError, Command};
+use super::super::split::DiscardError;
 use super::disk::Ticket;
-use super::primary::Undialled;
 
 /// What others tell the task.
 pub(in super::super) enum Message {
@@ -39,6 +42,7 @@ pub(in super::super) struct Call {
 pub(in super::super) struct Incoming {
     pub(in super::super) link: Link,
     pub(in super::super) peer: SocketAddr,
+    pub(in super::super) proof: Proof,
     pub(in super::super) opening: Opening,
     pub(in super::super) access: Access,
 }
@@ -52,8 +56,9 @@ pub(super) enum Done {
         oneshot::Sender<Result<(), AttachError>>,
     ),
     Reloaded(Result<Provider, ProviderError>),
-    Dialled(SessionId, Which, Result<(Link, SocketAddr), Undialled>),
+    Dialled(SessionId, Which, Result<(Link, SocketAddr), Box<EventKind>>),
     Resolved(Vec<IpAddr>),
+    Discarded(Result<Discarded, DiscardError>),
     Closed,
 }
 

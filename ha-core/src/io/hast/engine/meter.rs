@@ -80,6 +80,17 @@ impl Meter {
     }
 
     pub(super) fn tell(&self, status: &Status) {
+        let split = status.control.split_brain;
+        self.gauge("hast_split_brain", f64::from(u8::from(split.is_some())));
+        let remote = split.and_then(|split| split.remote);
+        for (node, differing) in [
+            ("local", split.map(|split| split.local)),
+            ("remote", remote),
+        ] {
+            let octets = differing.map_or(0, |differing| differing.octets);
+            gauge!("hast_split_brain_bytes", "resource" => self.resource.clone(), "node" => node)
+                .set(float(octets));
+        }
         let Some(worker) = &status.control.worker else {
             return self.gauge("hast_connected", 0.0);
         };

@@ -22,7 +22,6 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use self::attempt::Attempt;
-pub(super) use self::attempt::Undialled;
 use self::session::Session;
 use super::super::super::block::Geometry;
 use super::super::event::EventKind;
@@ -320,7 +319,10 @@ impl PrimarySide {
         }
     }
 
-    fn tell(&mut self, now: Instant, event: Event, common: &Common) {
+    fn tell(&mut self, now: Instant, event: Event, common: &mut Common) {
+        if let Event::Connected(_) = event {
+            common.split = None;
+        }
         let hook = match &event {
             Event::Connected(_) => Some(HookEvent::Connect),
             Event::Disconnected(_) => Some(HookEvent::Disconnect),

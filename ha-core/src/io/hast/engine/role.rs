@@ -30,6 +30,16 @@ pub(super) struct Change {
 }
 
 impl Change {
+    /// The role that was, once more: nobody waits for it.
+    pub(super) const fn again(role: Role) -> Self {
+        Self {
+            to: role,
+            old: role,
+            waiting: None,
+            opening: None,
+        }
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.waiting.as_ref().map(|(_, deadline)| *deadline)
     }
@@ -38,6 +48,10 @@ impl Change {
 impl Engine {
     pub(super) fn set_role(&mut self, now: Instant, to: Role, reply: Reply) {
         let deadline = now + self.common.settings.role_change;
+        if self.discarding.is_some() {
+            let _ = reply.send(Err(RoleError::Changing));
+            return;
+        }
         match &mut self.change {
             Some(change) if change.waiting.is_none() => {
                 change.to = to;

@@ -13,7 +13,7 @@ use hast_proto::hooks::HookEvent;
 use hast_proto::primary::Provider;
 use hast_proto::secondary::{Config, End, Event, Input, Output, Secondary};
 use hast_proto::{
-    Consistency, DiskOperation, Errno, Length, Metadata, SectorSize, SyncSource, Version,
+    Consistency, DiskOperation, Errno, Layout, Length, Metadata, SectorSize, SyncSource, Version,
 };
 use tokio::time::Instant;
 
@@ -81,6 +81,10 @@ impl SecondarySide {
             preparing: Preparing::No,
             stopped: false,
         }
+    }
+
+    pub(super) const fn layout(&self) -> Layout {
+        self.metadata.layout
     }
 
     pub(super) const fn disk(&self) -> &Disk {
@@ -336,7 +340,7 @@ impl Session {
                 }
                 Poll::Ready(Err(broken)) => {
                     ended = Some(match broken {
-                        Broken::Closed => Input::Closed,
+                        Broken::Closed | Broken::Failed(_) => Input::Closed,
                         Broken::Invalid(error) => Input::Invalid(error),
                     });
                     break;

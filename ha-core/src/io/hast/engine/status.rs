@@ -13,7 +13,7 @@ impl Engine {
     pub(super) fn status(&self, now: Instant) -> Status {
         let settings = &self.common.settings;
         let side = match &self.stage {
-            _ if self.change.is_some() => Side::Changing,
+            _ if self.change.is_some() || self.discarding.is_some() => Side::Changing,
             Stage::Init => Side::Init,
             Stage::Primary(side) => Side::Primary(side.status(now)),
             Stage::Secondary(side) => Side::Secondary(side.status()),
@@ -31,6 +31,7 @@ impl Engine {
                 compression: settings.compression,
                 role: self.role,
                 worker: self.worker(&side),
+                split_brain: self.common.split.as_ref().map(|split| split.told),
             },
             side,
         }

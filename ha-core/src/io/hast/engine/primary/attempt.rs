@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 use core::task::{Context, Poll};
 use core::time::Duration;
+use std::boxed::Box;
 use std::io;
 use std::sync::Arc;
 
@@ -16,17 +17,13 @@ use tokio::time::Instant;
 
 use super::super::super::super::clock::{self, within};
 use super::super::super::address::NetAddress;
+use super::super::super::channel::{self, Wrapping};
 use super::super::super::event::EventKind;
 use super::super::super::link::{Broken, Link};
+use super::super::super::split::Split;
 use super::super::super::tcp;
 use super::super::{Common, Done};
 use super::PrimarySide;
-
-/// Why no connection was made.
-pub(in super::super) struct Undialled {
-    address: Option<SocketAddr>,
-    error: io::Error,
-}
 
 /// An attempt. A connection that is being made is given up when it is dropped.
 pub(super) struct Attempt {
@@ -67,7 +64,7 @@ impl Attempt {
     }
 
     /// Takes what has come; whether anything has.
-    fn receive(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    fn receive(&mut self, cx: &mut Context<'_>, now: Instant, common: &Common) -> bool {
         let mut busy = false;
         for which in [Which::First, Which::Second] {
             let Some(link) = self.link(which) else {
@@ -77,8 +74,13 @@ impl Attempt {
             let input = match link.poll_frame(cx) {
                 Poll::Ready(Ok(frame)) => Input::Frame(which, frame),
                 Poll::Ready(Err(Broken::Invalid(error))) => Input::Invalid(which, error),
-                Poll::Ready(Err(Broken::Closed)) => {
+                Poll::Ready(Err(broken @ (Broken::Closed | Broken::Failed(_)))) => {
                     *self.link(which) = None;
+                    if let (Broken::Failed(error), Some(peer)) = (broken, self.peer) {
+                        if let Some(failure) = channel::failure(peer, error) {
+                            common.tell(failure);
+                        }
+                    }
                     // A peer that refuses closes both, and says why on the first.
                     match which {
                         Which::Second if self.first.is_some() => continue,
@@ -143,7 +145,7 @@ impl PrimarySide {
         now: Instant,
         id: SessionId,
         which: Which,
-        result: Result<(Link, SocketAddr), Undialled>,
+        result: Result<(Link, SocketAddr), Box<EventKind>>,
         common: &Common,
     ) {
         let Some(attempt) = self.attempt.as_mut().filter(|attempt| attempt.id == id) else {
@@ -156,9 +158,8 @@ impl PrimarySide {
                 *attempt.link(which) = Some(link);
                 attempt.machine.handle(now, Input::Connected(which));
             }
-            Err(Undialled { address, error }) => {
-                let error = Arc::new(error);
-                common.tell(EventKind::Unreachable { address, error });
+            Err(why) => {
+                common.tell(*why);
                 attempt.machine.handle(now, Input::Closed(which));
             }
         }
@@ -173,7 +174,7 @@ impl PrimarySide {
         let Some(attempt) = &mut self.attempt else {
             return false;
         };
-        let busy = attempt.receive(cx, now);
+        let busy = attempt.receive(cx, now, common);
         if attempt.deadline().is_some_and(|due| due <= now) {
             attempt.machine.handle_timeout(now);
         }
@@ -207,6 +208,11 @@ impl PrimarySide {
                         self.machine.handle(now, identify);
                     }
                 }
+                Output::SplitBrain(map) => {
+                    let own = self.machine.map();
+                    let split = Split::new(*own.layout(), own.image(), map);
+                    common.tell_split_brain(attempt.peer, split);
+                }
                 Output::Established(agreed) => {
                     if let Some(attempt) = self.attempt.take() {
                         self.establish(now, attempt, agreed);
@@ -232,54 +238,57 @@ impl Attempt {
         };
         let (id, peer) = (self.id, self.peer);
         let (source, timeout) = (settings.source.clone(), settings.primary.timeout);
+        let wrapping = Wrapping::of(&common.name, settings, &common.shared);
         let dialling = common.tasks.spawn(async move {
-            let dialled = dial(&remote, source.as_ref(), peer, timeout).await;
-            let dialled = dialled.map(|(stream, peer)| (Link::new(stream, Phase::Answer), peer));
-            Done::Dialled(id, which, dialled)
+            let dialled = dial(&remote, source.as_ref(), peer, &wrapping, timeout).await;
+            Done::Dialled(id, which, dialled.map_err(Box::new))
         });
         self.dialling = Some(dialling);
     }
 }
 
 /// Connects to the peer: to where it was found before, or to the first of its addresses that
-/// answers.
+/// answers as it should.
 async fn dial(
     remote: &NetAddress,
     source: Option<&NetAddress>,
     known: Option<SocketAddr>,
+    wrapping: &Wrapping,
     timeout: Duration,
-) -> Result<(tokio::net::TcpStream, SocketAddr), Undialled> {
-    let late = || io::Error::from(io::ErrorKind::TimedOut);
-    let mut last = Undialled {
-        address: known,
-        error: io::ErrorKind::NotFound.into(),
-    };
+) -> Result<(Link, SocketAddr), EventKind> {
+    let mut trying = known;
     let attempt = async {
+        let nowhere = |error| unreachable(known, error);
         let addresses = match known {
             Some(known) => [known].into(),
-            None => remote.resolve().await?,
+            None => remote.resolve().await.map_err(nowhere)?,
         };
         let sources = match source {
-            Some(source) => source.resolve().await?,
+            Some(source) => source.resolve().await.map_err(nowhere)?,
             None => std::vec::Vec::new(),
         };
+        let mut last = nowhere(io::ErrorKind::NotFound.into());
         for address in addresses {
             let from = sources.iter().find(|it| it.is_ipv4() == address.is_ipv4());
-            last.address = Some(address);
-            match tcp::connect(address, from.copied(), timeout).await {
-                Ok(stream) => return Ok((stream, address)),
-                Err(error) => last.error = error,
+            trying = Some(address);
+            let wrapped = match tcp::connect(address, from.copied(), timeout).await {
+                Ok(stream) => wrapping.wrap(stream, address).await,
+                Err(error) => Err(unreachable(trying, error)),
+            };
+            match wrapped {
+                Ok(link) => return Ok((link, address)),
+                Err(why) => last = why,
             }
         }
-        Err(core::mem::replace(&mut last.error, late()))
+        Err(last)
     };
     let result = within(timeout, attempt).await;
-    result
-        .unwrap_or_else(|| Err(late()))
-        .map_err(|error| Undialled {
-            address: last.address,
-            error,
-        })
+    result.unwrap_or_else(|| Err(unreachable(trying, io::ErrorKind::TimedOut.into())))
+}
+
+fn unreachable(address: Option<SocketAddr>, error: io::Error) -> EventKind {
+    let error = Arc::new(error);
+    EventKind::Unreachable { address, error }
 }
 
 fn fresh_id() -> Option<ResourceId> {

@@ -52,7 +52,9 @@ impl PrimarySide {
                     }
                     self.machine.handle(now, Input::Frame(id, frame));
                 }
-                Poll::Ready(Err(Broken::Closed)) => break Some(Input::Closed(id)),
+                Poll::Ready(Err(Broken::Closed | Broken::Failed(_))) => {
+                    break Some(Input::Closed(id));
+                }
                 Poll::Ready(Err(Broken::Invalid(error))) => break Some(Input::Invalid(id, error)),
                 Poll::Pending => break None,
             }
