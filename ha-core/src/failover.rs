@@ -59,8 +59,9 @@
 //! | `Shutdown` | end | Releasing | Demoting | Draining | note | note | note | note |
 //!
 //! "Grant" waits until the record says so. "Note" is: it counts in Standby. A hold-down, and the
-//! demotion that goes with it, begins in Standby: after a failed promotion, a health check, and
-//! the commands to give the role away. Steps run one at a time, and a step that did not end when
+//! demotion that goes with it, begins in Standby: after a failed promotion, storage that failed, a
+//! health check, and the commands to give the role away. Who was demoted because the addresses had
+//! left, and has them again by then, does not step down but is wanted. Steps run one at a time, and a step that did not end when
 //! it was cancelled is not begun again before it has; until then this node is demoted.
 //!
 //! # Demotion

@@ -346,7 +346,11 @@ fn a_promotion_runs_in_order_and_a_demotion_backwards() {
     );
     assert_eq!(host.end(Outcome::Done), "stop");
     assert_eq!(host.end(Outcome::Done), "become secondary");
-    assert_eq!(host.end(Outcome::Done), "step down, become primary");
+    assert_eq!(
+        host.end(Outcome::Done),
+        "become primary",
+        "it is master again"
+    );
 }
 
 #[test]

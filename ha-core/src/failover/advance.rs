@@ -10,7 +10,7 @@ use super::claim::{Claim, Want};
 use super::event::{Blocked, Cause, Command, Event, Grant, GroupId, Output, Reason, Run, State};
 use super::machine::{Duty, Failover};
 use super::standing::Manner;
-use super::storage::{NodeSet, StorageRole};
+use super::storage::{NodeSet, StorageRole, Unfit};
 use super::work::{Next, Start};
 
 /// Whether there may be more to do.
@@ -203,7 +203,12 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
         (self.storage_lost, self.kept) = (false, false);
         let holds = &self.config.holds;
         let hold = match self.why {
-            Reason::Failed(_) | Reason::StorageLost => Some((Cause::Failed, holds.failed)),
+            // A disk that has failed looks well again as soon as nobody asks it for anything.
+            Reason::Failed(_)
+            | Reason::StorageLost
+            | Reason::Blocked(Blocked::Storage(Unfit::Inconsistent | Unfit::Outdated)) => {
+                Some((Cause::Failed, holds.failed))
+            }
             Reason::Health(_) | Reason::Command(Command::Demote | Command::SwitchOver) => {
                 Some((Cause::Left, holds.left))
             }
@@ -214,7 +219,12 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
         }
         self.go(now, State::Standby, reason);
         self.update_causes();
-        if !matches!(self.why, Reason::Start | Reason::StorageStrayed) {
+        // One that lost the addresses and has them again is wanted: to step down then would have
+        // it lose them once more, and so on for ever.
+        if !matches!(
+            self.why,
+            Reason::Start | Reason::StorageStrayed | Reason::AddressLost
+        ) {
             self.step_down();
         }
         Go::On

@@ -69,9 +69,10 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        let _ = Command::new("losetup")
-            .args(["--detach", &self.device])
-            .status();
+        // The kernel gives the same device to the next one, as it is.
+        for (program, word) in [("blockdev", "--setrw"), ("losetup", "--detach")] {
+            let _ = Command::new(program).args([word, &self.device]).status();
+        }
         let _ = std::fs::remove_file(&self.file);
     }
 }

@@ -116,11 +116,6 @@ pub(crate) fn run(settings: Settings, moves: usize) {
         events: 0,
     };
     for kind in Kind::ROUND.into_iter().cycle() {
-        if let Ok(only) = std::env::var("HAD_ONLY") {
-            if kind != Kind::ROUND[only.parse::<usize>().unwrap()] {
-                continue;
-            }
-        }
         run.event(kind);
         let is_round = run.events as usize % Kind::ROUND.len() == 0;
         if run.moves >= moves && (is_round || moves > 20) {
@@ -153,6 +148,7 @@ impl Run {
         // lie nowhere close together.
         let part = (f64::from(self.events) * 0.618_033_988_749_895).fract();
         thread::sleep(INTERVAL.mul_f64(part));
+        self.pair.await_flow();
         let mark = self.pair.mark();
         match kind {
             Kind::Crash => self.pair.crash(Alpha),

@@ -29,6 +29,7 @@ mod pair;
 mod partitions;
 mod report;
 mod service;
+mod split_brain;
 
 use core::time::Duration;
 use std::env;
@@ -65,7 +66,14 @@ pub(crate) fn main() -> ExitCode {
     }
     let settings = Settings {
         replication: "fullsync",
+        arbiter: false,
+    };
+    trials.push(trial("a_split_brain_is_found", move || {
+        split_brain::run(settings);
+    }));
+    let settings = Settings {
         arbiter: true,
+        ..settings
     };
     let count = count("HAD_PARTITIONS", PARTITIONS);
     trials.push(trial("partitions_with_etcd", move || {

@@ -152,7 +152,7 @@ impl Node {
         self.had.as_ref()?;
         let output = self.command(&["status", "--json"]);
         let status: Value = serde_json::from_slice(&output.stdout).ok()?;
-        status["units"].get(0).cloned()
+        status["own"]["units"].get(0).cloned()
     }
 
     /// The state of the unit.

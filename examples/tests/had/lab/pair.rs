@@ -98,6 +98,20 @@ impl Pair {
         node.start();
     }
 
+    /// Waits until both clients have just been answered, so that what is measured from then on is
+    /// no outage of before.
+    pub(crate) fn await_flow(&self) {
+        let flows = |client: &Client| {
+            let last = client.last();
+            last.is_some_and(|last| last.at.elapsed() < 3 * PERIOD)
+        };
+        wait_for(
+            PATIENCE,
+            || "answers one after the other".to_owned(),
+            || self.clients.iter().all(flows),
+        );
+    }
+
     /// This moment.
     pub(crate) fn mark(&self) -> Mark {
         Mark {
