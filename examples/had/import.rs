@@ -316,7 +316,7 @@ mod tests {
         let resource = unit.resource.as_ref().unwrap().get_ref();
         assert_eq!(
             resource.replication(),
-            ha_core::hast_proto::Replication::Fullsync
+            hast_proto::Replication::Fullsync
         );
         assert_eq!(resource.remote.0.0.as_str(), "tcp://192.0.2.2");
     }
