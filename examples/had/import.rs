@@ -314,10 +314,7 @@ mod tests {
         );
         assert!(!eight.multicast.get_ref());
         let resource = unit.resource.as_ref().unwrap().get_ref();
-        assert_eq!(
-            resource.replication(),
-            hast_proto::Replication::Fullsync
-        );
+        assert_eq!(resource.replication(), hast_proto::Replication::Fullsync);
         assert_eq!(resource.remote.0.0.as_str(), "tcp://192.0.2.2");
     }
 
