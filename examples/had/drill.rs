@@ -160,8 +160,12 @@ impl<'a, C: Cluster> Drill<'a, C> {
         report.away = match self.arrive(&there)? {
             Some(away) => away.failover(self.unit).cloned(),
             None => {
-                // As it was found: if nobody has it, this node takes it again.
-                let _ = self.cluster.order(Order::Promote, self.unit);
+                // As it was found: if nobody has it, this node takes it again. Of a node that is not
+                // heard nobody knows whether it has it.
+                let now = self.cluster.status()?;
+                if state(&now, &there, self.unit) == Some(State::Standby) {
+                    let _ = self.cluster.order(Order::Promote, self.unit);
+                }
                 return Err(DrillError::NotTaken(self.limit));
             }
         };

@@ -203,6 +203,11 @@ fn unit(
         resource.metaflush.is_on(),
         resource.timeout
     );
+    if resource.tls.is_on() {
+        out.push_str(
+            "# hast.conf has `tls on` here. had replicates WITHOUT TLS: only on a network of its own.\n",
+        );
+    }
     let _ = write!(
         out,
         "\n[unit.device]\ndevice = \"/dev/nbd{number}\"\n\

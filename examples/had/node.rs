@@ -106,7 +106,6 @@ impl Node {
                 info!(%address, "listening: {what}");
             }
         }
-        watch.tell(NodeTold::Started);
         Ok(Self {
             driver: handle,
             hast,
@@ -129,7 +128,6 @@ impl Node {
     /// Ends: units drain and let go, then this node bows out, and other nodes are told no more of
     /// its storage.
     pub(crate) async fn shut_down(mut self) -> Result<(), String> {
-        self.watch.tell(NodeTold::Ending);
         self.watch.tell(NodeTold::Ending);
         let mut ending = JoinSet::new();
         for unit in self.units.drain(..) {

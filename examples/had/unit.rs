@@ -91,7 +91,8 @@ fn file_system(unit: &config::Unit, mount: &config::Mount) -> Result<Arc<failove
     let made = made
         .options(&mount.options)
         .patience(mount.patience.get_ref().0)
-        .lazy(match mount.lazy {
+        // Only the unit's own device is taken away from those who still use it.
+        .lazy(match mount.lazy && unit.own_device() == Some(device) {
             true => Lazy::Detach,
             false => Lazy::No,
         });

@@ -914,6 +914,25 @@ fn all_groups_move_together() {
     assert_eq!(host.send(role(1, Role::Master)), "become primary");
     host.settle();
     assert_eq!(host.send(role(1, Role::Backup)), "withdraw");
+    // The other group is let go, or each node would keep one, and none would serve.
+    let mut words = String::new();
+    while host.run.is_some() {
+        words = host.end(Outcome::Done);
+    }
+    assert_eq!(host.unit.state(), State::Standby);
+    assert!(words.contains("step down"), "{words}");
+}
+
+#[test]
+fn who_has_lost_the_addresses_and_has_them_again_keeps_them() {
+    let mut host = Host::active(config());
+    assert_eq!(host.role(Role::Backup), "withdraw");
+    assert!(!host.role(Role::Master).contains("step down"));
+    while host.unit.state() == State::Demoting {
+        assert!(!host.end(Outcome::Done).contains("step down"));
+    }
+    host.settle();
+    assert_eq!(host.unit.state(), State::Active);
 }
 
 #[test]

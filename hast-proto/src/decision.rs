@@ -95,8 +95,8 @@ impl Changes {
     ///   it is the source begins with a block that says so.
     ///
     /// Counters alone prove nothing here: both have counted, or they would not be asked. And the
-    /// proof holds for what this crate has written; a real `hastd` clears the map of a secondary
-    /// without a trace.
+    /// proof holds for what this crate has written, and flushed to the disk at once; a real `hastd`
+    /// clears the map of a secondary without a trace.
     #[must_use]
     pub fn of(consistency: Consistency, map: &[u8], previous_role: Role) -> Self {
         let proven = consistency == Consistency::Consistent

@@ -325,6 +325,11 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
                     self.connect(now);
                 }
             }
+            (State::Running, Input::Configure(config)) => {
+                self.config = config;
+                // What waited for a permission may need none any more.
+                self.advance_all_writes();
+            }
             (_, Input::Configure(config)) => self.config = config,
             (State::Running, Input::Request(id, request)) => self.on_request(id, request),
             (_, Input::Request(id, _)) => self.complete(id, Err(Errno::ENXIO)),

@@ -1873,6 +1873,19 @@ fn what_the_peer_lacks_is_not_acknowledged_without_permission() {
 }
 
 #[test]
+fn what_waits_for_a_permission_is_acknowledged_when_none_is_needed_any_more() {
+    let mut node = watched();
+    node.lose();
+    let alone = node.write(0);
+    node.all_done();
+    assert!(!node.take().contains(" ok"));
+    node.input(Input::Configure(config()));
+    node.all_done();
+    let told = node.take();
+    assert!(told.ends_with(&format!("{alone} ok")), "{told}");
+}
+
+#[test]
 fn a_permission_ends_in_time_and_is_prolonged() {
     let mut node = watched();
     node.lose();

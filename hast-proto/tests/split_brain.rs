@@ -385,6 +385,34 @@ fn both_learn_what_the_other_has() {
 }
 
 #[test]
+fn a_map_that_is_too_long_to_leave_in_time_stays_behind() {
+    // Nothing makes it shorter: it is noise.
+    let mut state = 1_u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    };
+    let long: Bytes = (0..512 << 10).map(|_| noise()).collect::<Vec<u8>>().into();
+    let own = (
+        metadata(1, Role::Primary),
+        long.clone(),
+        Consistency::Consistent,
+    );
+    let met = meet(
+        GiveWay::Unchanged,
+        own,
+        counters(1, 0),
+        says(Changes::Possible),
+    );
+    // The operator of this node is told all, and the peer that there is a split brain.
+    assert_eq!(met.told(), Some((long, None)));
+    let (version, answer) = met.answer().unwrap();
+    assert!(matches!(answer, SecondAnswer::Refused { map: None, .. }));
+    let length = answer.encode(version, &mut Encoder::new()).concat().len();
+    assert!(length < 4096, "{length} octets");
+}
+
+#[test]
 fn a_primary_gives_way_with_counter_and_mark_on_disk_before_the_session() {
     let own = || (metadata(1, Role::Primary), map(6), Consistency::Consistent);
     let (mut machine, mut handshake, step) = attempt(GiveWay::Unchanged, Role::Primary, 0);

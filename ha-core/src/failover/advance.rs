@@ -221,10 +221,12 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
         self.update_causes();
         // One that lost the addresses and has them again is wanted: to step down then would have
         // it lose them once more, and so on for ever.
-        if !matches!(
+        let lost = matches!(
             self.why,
-            Reason::Start | Reason::StorageStrayed | Reason::AddressLost
-        ) {
+            Reason::AddressLost | Reason::Blocked(Blocked::Address)
+        );
+        let returned = lost && self.is_here();
+        if !returned && !matches!(self.why, Reason::Start | Reason::StorageStrayed) {
             self.step_down();
         }
         Go::On

@@ -567,7 +567,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> SecondaryHandshake<T> {
         let reunion = completing.step.reunion.as_ref();
         // One that cannot be read is none: it is only for the operator to know.
         let peer = reunion.and_then(|it| it.map.as_ref()?.open_for(&metadata.layout).ok());
-        let own = reunion.and_then(|_| choose_map(MapChoice::OnDisk, map));
+        // It has to leave before the connection is closed: no more than an opening may have.
+        let own = reunion.and_then(|_| Map::for_opening(map.clone()));
         self.outputs.push_back(Output::SplitBrain {
             connection: first,
             map: map.clone(),

@@ -146,7 +146,10 @@ pub(super) fn write_durably(file: &File, offset: u64, data: &[u8], direct: bool)
     if !direct {
         match write_with(file, offset, data, ReadWriteFlags::DSYNC) {
             Ok(written) if written == data.len() => return Ok(()),
-            Err(error) if !unsupported(&error) => return Err(error),
+            // An old kernel knows the call and not the flag; what else is invalid is so again below.
+            Err(error) if !unsupported(&error) && error.kind() != ErrorKind::InvalidInput => {
+                return Err(error);
+            }
             _ => {}
         }
     }

@@ -181,12 +181,14 @@ impl Shared {
             self.publish(StorageReport::default());
             return;
         };
+        // What was heard may be behind, or have passed unheard; the resource keeps it until it is mended.
+        let is_split = heard.split_brain || status.control.split_brain.is_some();
         let report = match &status.side {
             Side::Init => StorageReport::default(),
             // It is what it was until that is over.
             Side::Changing => return,
-            Side::Primary(primary) => self.primary(primary, &heard),
-            Side::Secondary(secondary) => secondary_report(secondary, &heard),
+            Side::Primary(primary) => self.primary(primary, &heard, is_split),
+            Side::Secondary(secondary) => secondary_report(secondary, is_split),
         };
         self.publish(report);
     }
@@ -199,9 +201,9 @@ impl Shared {
         });
     }
 
-    fn primary(&self, status: &PrimaryStatus, heard: &Heard) -> StorageReport {
+    fn primary(&self, status: &PrimaryStatus, heard: &Heard, is_split: bool) -> StorageReport {
         let data = match (status.copy, &status.copying) {
-            _ if heard.split_brain => Data::SplitBrain,
+            _ if is_split => Data::SplitBrain,
             (LocalCopy::Current, _) => Data::UpToDate,
             (LocalCopy::Catching, Some(copying)) => Data::Synchronising {
                 done: copying.copied,
@@ -235,10 +237,10 @@ impl Shared {
     }
 }
 
-fn secondary_report(status: &SecondaryStatus, heard: &Heard) -> StorageReport {
+fn secondary_report(status: &SecondaryStatus, is_split: bool) -> StorageReport {
     let source = status.session.map(|(_, source)| source);
     let data = match (status.consistency, source) {
-        _ if heard.split_brain => Data::SplitBrain,
+        _ if is_split => Data::SplitBrain,
         (Consistency::Consistent, _) => Data::UpToDate,
         (Consistency::Inconsistent, Some(SyncSource::Primary)) => {
             // The primary knows how much there is to copy; here it is not known.

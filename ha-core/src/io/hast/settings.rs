@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::boxed::Box;
 
 use hast_proto::conf::{DEFAULT_PORT, ResourceConfig};
+use hast_proto::decision::GiveWay;
 use hast_proto::{Checksum, Compression, primary};
 
 use super::address::{AddressError, NetAddress};
@@ -30,7 +31,7 @@ pub struct Settings {
     /// How the data that are sent are made smaller.
     pub compression: Compression,
     /// Whether metadata and map are flushed to the disk after each write of them. Without, they
-    /// survive the end of the program, but not a loss of power.
+    /// survive the end of the program, but not a loss of power, and this node never gives way.
     pub metaflush: bool,
     /// What a primary does. Its `timeout` is that of the secondary and of connections, too; its
     /// `sector` and `partner` are not looked at, but taken from the provider and from `remote`.
@@ -60,6 +61,15 @@ impl Settings {
                 ..primary::Config::default()
             },
             role_change: Duration::from_secs(2),
+        }
+    }
+
+    /// Whether this node gives way to its peer if it provably has no changes. Marks that a loss of
+    /// power may have undone prove nothing.
+    pub(super) const fn give_way(&self) -> GiveWay {
+        match self.metaflush {
+            true => self.primary.give_way,
+            false => GiveWay::Never,
         }
     }
 

@@ -42,7 +42,7 @@ impl Door {
         Self {
             machine: SecondaryHandshake::new(Config {
                 timeout: settings.primary.timeout,
-                give_way: settings.primary.give_way,
+                give_way: settings.give_way(),
                 ..Config::default()
             }),
             visitors: BTreeMap::new(),
@@ -59,7 +59,7 @@ impl Door {
                 self.machine.handle(now, Input::Closed(connection));
             }
         }
-        self.machine.set_give_way(settings.primary.give_way);
+        self.machine.set_give_way(settings.give_way());
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

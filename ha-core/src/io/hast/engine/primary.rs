@@ -359,6 +359,7 @@ fn config(settings: &Settings, sector: SectorSize) -> Config {
             Some(_) => Partner::Configured,
             None => Partner::None,
         },
+        give_way: settings.give_way(),
         ..settings.primary.clone()
     }
 }

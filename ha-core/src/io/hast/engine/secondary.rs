@@ -170,6 +170,10 @@ impl SecondarySide {
         links: ((Link, SocketAddr), (Link, SocketAddr)),
         common: &Common,
     ) {
+        if self.stopped {
+            // Nobody would end the session: its links close here.
+            return;
+        }
         let ((first, peer), (second, _)) = links;
         let Established {
             version,
