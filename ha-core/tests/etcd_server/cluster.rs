@@ -85,6 +85,12 @@ impl Cluster {
         let child = self.members[member].as_ref().unwrap();
         let pid = Pid::from_child(child);
         kill_process(pid, signal).unwrap();
+        if signal == Signal::STOP {
+            // The kernel stops one thread after the other, and one that runs may answer until then.
+            while !is_stopped(child.id()) {
+                std::thread::yield_now();
+            }
+        }
     }
 
     pub(crate) fn endpoint(&self, member: usize) -> Endpoint {
@@ -146,4 +152,14 @@ impl Drop for Cluster {
             self.kill(member);
         }
     }
+}
+
+/// Whether all threads of a process are stopped (proc(5), the third field of `stat`).
+fn is_stopped(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        let behind_the_name = stat.rsplit(')').next().unwrap_or_default();
+        behind_the_name.trim_start().starts_with('T')
+    })
 }
