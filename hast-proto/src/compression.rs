@@ -17,6 +17,16 @@ const LZF_SAVING: usize = 1024;
 /// The longest data that are compressed or inflated: the longest activemap, which no request comes
 /// near. A hole of four octets may claim 4 GiB, and so may the length in its request.
 pub(crate) const MAX_INFLATED: usize = MAX_MAP;
+/// After a block that LZF did not make smaller, so many are given to it in samples only, unless
+/// there is something to save in one of them: what cannot be compressed mostly comes in rows.
+const SAMPLED: u8 = 15;
+/// The octets of a sample.
+const SAMPLE: usize = 512;
+/// What must be saved of one, at least.
+const SAMPLE_SAVING: usize = SAMPLE / 16;
+/// How many samples of a block there are at most, and that there is one of so many octets at most.
+const SAMPLES: usize = 8;
+const SAMPLED_PART: usize = 4096;
 /// The octets of the original length, in front of an LZF stream or instead of zeros.
 const SIZE_LEN: usize = 4;
 
@@ -87,11 +97,28 @@ pub(crate) struct Deflated {
 pub(crate) struct Workspace {
     compressor: Compressor,
     stream: Vec<u8>,
+    /// Of how many blocks samples may still say that nothing is to be saved.
+    sampled: u8,
+}
+
+impl Workspace {
+    /// Whether a block is like the last one, of which nothing was saved, as far as samples tell.
+    fn passes_over(&mut self, data: &[u8]) -> bool {
+        let Some(left) = self.sampled.checked_sub(1) else {
+            return false;
+        };
+        self.sampled = left;
+        let mut stream = [0; SAMPLE - SAMPLE_SAVING];
+        let part = (data.len() / SAMPLES).max(SAMPLED_PART);
+        data.chunks(part)
+            .filter_map(|part| part.get(..SAMPLE))
+            .all(|sample| self.compressor.compress(sample, &mut stream).is_none())
+    }
 }
 
 /// Compresses `data` as the original chooses: zeros become a hole under either algorithm, LZF is
-/// tried above 1024 octets and used if it saves as many. Data that stay as they are are not
-/// copied.
+/// tried above 1024 octets and used if it saves as many. It is not tried where the last block and
+/// samples of this one make it look hopeless. Data that stay as they are are not copied.
 pub(crate) fn deflate(
     wanted: Compression,
     data: Bytes,
@@ -107,7 +134,7 @@ pub(crate) fn deflate(
         }),
         (Compression::Hole, _) => None,
         (Compression::Lzf, Ok(size)) => {
-            workspace.and_then(|workspace| deflate_lzf(size, &data, workspace))
+            workspace.and_then(|workspace| try_lzf(size, &data, workspace))
         }
     };
     deflated.unwrap_or(Deflated {
@@ -116,12 +143,21 @@ pub(crate) fn deflate(
     })
 }
 
-fn deflate_lzf(size: u32, data: &[u8], workspace: &mut Workspace) -> Option<Deflated> {
-    if data.len() <= LZF_THRESHOLD {
+/// Gives a block to LZF, if it is long enough and the last one does not make it look hopeless.
+fn try_lzf(size: u32, data: &[u8], workspace: &mut Workspace) -> Option<Deflated> {
+    if data.len() <= LZF_THRESHOLD || workspace.passes_over(data) {
         return None;
     }
+    let deflated = deflate_lzf(size, data, workspace);
+    workspace.sampled = if deflated.is_some() { 0 } else { SAMPLED };
+    deflated
+}
+
+fn deflate_lzf(size: u32, data: &[u8], workspace: &mut Workspace) -> Option<Deflated> {
     let room = data.len().checked_sub(LZF_SAVING)?;
-    let Workspace { compressor, stream } = workspace;
+    let Workspace {
+        compressor, stream, ..
+    } = workspace;
     let room = SIZE_LEN.checked_add(room)?;
     if stream.len() < room {
         stream.resize(room, 0);
@@ -229,6 +265,50 @@ mod tests {
         assert_eq!(chosen(&[0xff; 1024]), (Compression::None, 1024));
         assert_eq!(chosen(&[0xff; 1032]), (Compression::None, 1032));
         assert_eq!(chosen(&[0xff; 4096]).0, Compression::Lzf);
+    }
+
+    /// Octets of which nothing is to be saved.
+    fn noise(len: usize) -> Vec<u8> {
+        let words = (0_u32..).flat_map(|n| n.wrapping_mul(0x9e37_79b1).to_be_bytes());
+        words.take(len).collect()
+    }
+
+    #[test]
+    fn what_samples_do_not_show_is_tried_all_the_same_before_long() {
+        let mut workspace = Workspace::default();
+        let mut chosen = |data: &Vec<u8>| {
+            let data = Bytes::copy_from_slice(data);
+            deflate(Compression::Lzf, data, Some(&mut workspace)).algorithm
+        };
+        for len in [4096, 1 << 20] {
+            // Twice the same, farther apart than a sample is long.
+            let hidden = noise(2048).repeat(len / 2048);
+            assert_eq!(chosen(&hidden), Compression::Lzf);
+            assert_eq!(chosen(&noise(len)), Compression::None);
+            for _ in 0..SAMPLED {
+                assert_eq!(chosen(&hidden), Compression::None);
+            }
+            // And from then on, as it was worth while.
+            assert_eq!(chosen(&hidden), Compression::Lzf);
+            assert_eq!(chosen(&hidden), Compression::Lzf);
+        }
+    }
+
+    #[test]
+    fn what_samples_show_is_compressed_at_once() {
+        let mut workspace = Workspace::default();
+        let mut chosen = |data: &Vec<u8>| {
+            let data = Bytes::copy_from_slice(data);
+            deflate(Compression::Lzf, data, Some(&mut workspace)).algorithm
+        };
+        for len in [4096, 5000, 128 * 1024, 1 << 20] {
+            let mut data = noise(len);
+            for round in 0..100 {
+                assert_eq!(chosen(&data), Compression::None, "{len} {round}");
+            }
+            data[..len / 2].fill(b'-');
+            assert_eq!(chosen(&data), Compression::Lzf, "{len}");
+        }
     }
 
     #[test]

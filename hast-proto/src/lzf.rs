@@ -68,8 +68,9 @@ impl LzfError {
 
 /// The longest row of literals.
 const MAX_LITERALS: usize = 32;
-/// The shortest copy.
-const MIN_MATCH: usize = 3;
+/// The shortest copy that is made. The format has one of three octets, too: what it saves is lost
+/// again when the literals go on after it.
+const MIN_MATCH: usize = 4;
 /// The longest copy.
 const MAX_MATCH: usize = 264;
 /// The farthest a copy reaches back.
@@ -189,7 +190,7 @@ fn copy(output: &mut [u8], from: usize, to: usize, len: usize) -> Option<()> {
 /// Finds repetitions. It holds a table of 64 KiB, which one makes once and uses for many blocks.
 #[derive(Clone)]
 pub struct Compressor {
-    /// Where three octets of a hash were seen last, counted on through all blocks.
+    /// Where four octets of a hash were seen last, counted on through all blocks.
     seen: Box<[u32]>,
     /// What a position in the present block is counted from; all before belongs to former blocks.
     base: u32,
@@ -219,9 +220,9 @@ impl Compressor {
         let mut literals = 0_usize;
         let mut at = 0_usize;
         let mut misses = 0_usize;
-        while let Some(&[a, b, c]) = input.get(at..).and_then(<[u8]>::first_chunk) {
+        while let Some(&octets) = input.get(at..).and_then(<[u8]>::first_chunk) {
             let here = base.wrapping_add(u32::try_from(at).ok()?);
-            let slot = self.seen.get_mut(hash(a, b, c))?;
+            let slot = self.seen.get_mut(hash(octets))?;
             let before = core::mem::replace(slot, here);
             // Entries of former blocks are below `base`, and so out of reach.
             let distance = here.wrapping_sub(before) as usize;
@@ -263,11 +264,11 @@ impl Compressor {
         base
     }
 
-    /// Notes where the three octets at `at` are: the end of a match often begins another.
+    /// Notes where the four octets at `at` are: the end of a match often begins another.
     fn remember(&mut self, input: &[u8], at: usize, base: u32) {
         let octets = input.get(at..).and_then(<[u8]>::first_chunk);
-        if let (Some(&[a, b, c]), Ok(at)) = (octets, u32::try_from(at)) {
-            if let Some(slot) = self.seen.get_mut(hash(a, b, c)) {
+        if let (Some(&octets), Ok(at)) = (octets, u32::try_from(at)) {
+            if let Some(slot) = self.seen.get_mut(hash(octets)) {
                 *slot = base.wrapping_add(at);
             }
         }
@@ -286,10 +287,10 @@ impl core::fmt::Debug for Compressor {
     }
 }
 
-/// Where three octets go in the table.
-fn hash(a: u8, b: u8, c: u8) -> usize {
-    let word = u32::from_le_bytes([a, b, c, 0]);
-    // Fibonacci hashing: the top bits of the product depend on all three octets.
+/// Where four octets go in the table.
+fn hash(octets: [u8; MIN_MATCH]) -> usize {
+    let word = u32::from_le_bytes(octets);
+    // Fibonacci hashing: the top bits of the product depend on all octets.
     (word.wrapping_mul(0x9e37_79b1) >> (32 - HASH_BITS)) as usize
 }
 
@@ -323,6 +324,10 @@ struct Sink<'a> {
 
 impl Sink<'_> {
     fn literals(&mut self, octets: &[u8]) -> Option<()> {
+        // What does not fit, as a whole block that cannot be compressed, is not copied in vain.
+        let room = self.output.len().checked_sub(self.written)?;
+        room.checked_sub(octets.len())?
+            .checked_sub(octets.len().div_ceil(MAX_LITERALS))?;
         for row in octets.chunks(MAX_LITERALS) {
             let len = u8::try_from(row.len().wrapping_sub(1)).ok()?;
             self.put(&[len])?;
