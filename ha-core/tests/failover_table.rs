@@ -438,6 +438,32 @@ fn where_there_is_an_arbiter_or_no_storage_nobody_has_to_be_met() {
 }
 
 #[test]
+fn a_failing_check_demotes_no_node_that_alone_has_the_data() {
+    let bad = Input::Health {
+        check: CheckId::new(0),
+        result: Health::Bad,
+    };
+    let mut host = Host::active(config());
+    host.storage(StorageRole::Primary, Data::UpToDate, node(0).into());
+    assert_eq!(host.send(bad), "");
+    assert_eq!(host.unit.state(), State::Active);
+    assert_eq!(host.unit.health(CheckId::new(0)), Some(Health::Bad));
+    // Another one has them now, and may take over; then it has not any more.
+    let joined = host.storage(StorageRole::Primary, Data::UpToDate, both());
+    assert_eq!(joined, "+check 0");
+    let left = host.storage(StorageRole::Primary, Data::UpToDate, node(0).into());
+    assert_eq!(left, "-check 0");
+    // Without storage there is nothing to lack.
+    let mut config = config();
+    config.plan = Plan::new(vec![Step::new(StepKind::Address, "address")]).unwrap();
+    let mut host = Host::standby(config);
+    host.role(Role::Master);
+    host.settle();
+    assert_eq!(host.unit.state(), State::Active);
+    assert_eq!(host.send(bad), "+check 0");
+}
+
+#[test]
 fn storage_that_fails_while_active_keeps_the_node_from_the_role_for_a_while() {
     for data in [Data::Inconsistent, Data::Outdated] {
         let mut host = Host::active(config());

@@ -230,8 +230,12 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
         let is_leaving = self.leave.is_some()
             || matches!(self.state, State::Draining | State::Releasing)
             || self.state == State::Demoting && !is_starting;
+        // Whoever took over would lack what this node acknowledges.
+        let is_last =
+            self.state == State::Active && self.config.has_storage() && !self.has_successor();
         let failing = self.failing_checks().map(Cause::Health);
-        causes.extend(failing.filter(|cause| !is_leaving || self.causes.contains(cause)));
+        let failing = failing.filter(|cause| !is_leaving || self.causes.contains(cause));
+        causes.extend(failing.filter(|_| !is_last));
         if is_starting {
             causes.insert(Cause::Start);
         }
