@@ -373,7 +373,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
             return self.tell(Event::Unknown(Unknown::Check(check)));
         };
         let turn = tally.count(config, result);
-        // Politely, if there is somebody to take over; else the addresses decide.
+        // Politely, if there is somebody to take over; else it is a demotion, if at all.
         if turn == Some(Turn::Fell) && self.state == State::Active && self.has_successor() {
             self.leave = self.leave.or(Some(Reason::Health(check)));
         }
