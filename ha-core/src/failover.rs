@@ -51,8 +51,8 @@
 //! | record held | | Promoting | renew | renew | renew | renew | give back | - |
 //! | record lost | - | wait | Demoting | as [`OnLoss`] says | Demoting | - | Standby | - |
 //! | record given back | - | - | | | | | Standby | |
-//! | health check falls | demote | demote | demote | Draining, if another node is up to date; else demote | note | note | note | demote |
-//! | `Promote`, `Force` | take over | take over | note | note | note | note | note | refused |
+//! | health check falls | demote | demote | demote | Draining, if another node is up to date; else demote, without storage | note | note | note | demote |
+//! | `Promote`, `Force` | take over, but `Promote` only if it has met a peer | take over | note | note | note | note | note | refused |
 //! | `Demote` | refused | Releasing | Demoting | Demoting | Demoting | refused | refused | refused |
 //! | `SwitchOver` | refused | refused | refused | Draining, if another node is up to date; else refused | refused | refused | refused | refused |
 //! | `Maintenance` | demote | demote, Releasing | Demoting | Draining | note | note | demote | demote |
@@ -73,7 +73,13 @@
 //! # Storage
 //!
 //! A node whose storage is not up to date is demoted, so that it does not preempt before it is
-//! resynchronised, and is not promoted unless forced. A primary that loses a node must not
+//! resynchronised, and is not promoted unless forced. One that has met no peer since it started
+//! cannot know: it is demoted too ([`Cause::Unmet`]), so that it leaves the addresses to a node
+//! that has them, but it is promoted when there is none, as after both were off. An arbiter's
+//! record makes that needless. The amount is that of every cause, since a level above 240 counts
+//! as 240 (CARP §4.1): with a smaller one it would take the addresses from a node that serves and
+//! is demoted for a lost link. Nor is a check that fails a reason to demote an active node whose
+//! data no other node has: it counts when one has them. A primary that loses a node must not
 //! acknowledge what that node lacks before it has an [`Output::Grant`]; with an arbiter the
 //! record says so by then, and the node that was lost is not promoted.
 //!

@@ -47,12 +47,16 @@ fn live(seed: u64) -> World {
 type Sometimes = (&'static str, fn(&Counts) -> u64);
 
 /// What must happen in some world, or the promises are not put to the test.
-const SOMETIMES: [Sometimes; 31] = [
+const SOMETIMES: [Sometimes; 32] = [
     ("a write was acknowledged", |c| c.acknowledged),
     ("a node was promoted", |c| c.failovers),
     ("nodes were cut from each other", |c| c.partitions),
     ("a split brain was found", |c| c.split_brains),
     ("two primaries met", |c| c.dual_primaries),
+    (
+        "a node started that did not reach the active storage",
+        |c| c.boots_apart,
+    ),
     ("storage waited for a grant", |c| c.waits_for_grant),
     ("storage was allowed to go on alone", |c| c.granted),
     ("a grant ended while writes waited", |c| c.expired_grants),

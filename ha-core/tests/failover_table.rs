@@ -12,10 +12,10 @@ use core::time::Duration;
 
 use ha_core::carp_proto::State as Role;
 use ha_core::failover::{
-    Action, Answer, Arbitration, CheckId, Command, Config, ConfigError, Data, DegradedId, Event,
-    Failover, GroupId, Health, HealthCheck, Input, NodeId, NodeSet, OnFailure, OnLoss, Outcome,
-    Output, Peer, Plan, Query, Record, RequestId, Revision, RunId, State, Step, StepId, StepKind,
-    StorageRole, StorageStatus,
+    Action, Answer, Arbitration, Blocked, Cause, CheckId, Command, Config, ConfigError, Data,
+    DegradedId, Event, Failover, GroupId, Health, HealthCheck, Input, NodeId, NodeSet, OnFailure,
+    OnLoss, Outcome, Output, Peer, Plan, Query, Record, Refusal, RequestId, Revision, RunId, State,
+    Step, StepId, StepKind, StorageRole, StorageStatus,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -137,6 +137,18 @@ impl Host {
         }))
     }
 
+    /// A session of the storage, in which this node follows, begins and ends.
+    fn meet(&mut self) -> String {
+        let session = self.send(Input::Storage(StorageStatus {
+            role: StorageRole::Secondary,
+            data: Data::UpToDate,
+            peer: Peer::Primary,
+            current: NodeSet::EMPTY,
+        }));
+        let end = self.storage(StorageRole::Secondary, Data::UpToDate, NodeSet::EMPTY);
+        session + &end
+    }
+
     /// As the arbiter that agrees.
     fn agree(&mut self) -> String {
         let (request, query) = self.request.take().expect("something is asked");
@@ -178,7 +190,7 @@ impl Host {
         let mut host = Self::new(config);
         host.send(Input::Timeout);
         host.settle();
-        host.storage(StorageRole::Secondary, Data::UpToDate, NodeSet::EMPTY);
+        host.meet();
         host.settle();
         assert_eq!(host.unit.state(), State::Standby);
         assert_eq!(host.unit.causes().count(), 0);
@@ -327,7 +339,153 @@ fn a_start_undoes_everything_and_gives_no_role_away() {
     assert_eq!(host.end(Outcome::Done), "become secondary");
     assert_eq!(host.end(Outcome::Done), "+storage, -start");
     let fit = host.storage(StorageRole::Secondary, Data::UpToDate, NodeSet::EMPTY);
-    assert_eq!(fit, "-storage");
+    assert_eq!(fit, format!("+{}, -storage", Cause::Unmet));
+    assert_eq!(host.meet(), format!("-{}", Cause::Unmet));
+}
+
+/// A node whose storage looks well, and has not heard of any other since it started.
+fn unmet(config: Config) -> Host {
+    let mut host = Host::new(config);
+    host.send(Input::Timeout);
+    host.settle();
+    host.storage(StorageRole::Secondary, Data::UpToDate, NodeSet::EMPTY);
+    host.settle();
+    assert_eq!(host.unit.state(), State::Standby);
+    host
+}
+
+#[test]
+fn a_node_that_has_met_nobody_leaves_the_role_to_others_and_serves_when_there_are_none() {
+    let mut host = unmet(config());
+    assert!(host.unit.causes().eq([Cause::Unmet]));
+    assert_eq!(host.unit.blocked(), Some(Blocked::Unmet));
+    // For as long as another node has the addresses.
+    assert_eq!(host.advance(1000 * SECOND), "");
+    assert!(host.unit.causes().eq([Cause::Unmet]));
+    // A peer that is gone does not keep it from serving.
+    assert_eq!(
+        host.role(Role::Master),
+        format!("-{}, become primary", Cause::Unmet)
+    );
+    host.settle();
+    host.storage(StorageRole::Primary, Data::UpToDate, node(0).into());
+    assert_eq!(host.unit.state(), State::Active);
+    // It was active: what there is to know of the data, it knows.
+    host.role(Role::Backup);
+    host.settle();
+    host.storage(StorageRole::Secondary, Data::UpToDate, NodeSet::EMPTY);
+    assert_eq!(host.unit.state(), State::Standby);
+    assert_eq!(host.unit.causes().count(), 0);
+    assert_eq!(host.unit.blocked(), Some(Blocked::Address));
+}
+
+#[test]
+fn a_promotion_that_fails_is_no_meeting() {
+    let mut host = unmet(config());
+    host.role(Role::Master);
+    assert_eq!(host.end(Outcome::Done), "start");
+    host.end(Outcome::Failed { code: 1 });
+    host.settle();
+    assert!(host.unit.causes().eq([Cause::Unmet, Cause::Failed]));
+}
+
+#[test]
+fn only_a_session_is_a_meeting() {
+    let mut host = unmet(config());
+    // Made primary by hand, and refused by a peer that is.
+    host.send(Input::Storage(StorageStatus {
+        role: StorageRole::Primary,
+        data: Data::UpToDate,
+        peer: Peer::Primary,
+        current: node(0).into(),
+    }));
+    host.settle();
+    host.storage(StorageRole::Secondary, Data::UpToDate, NodeSet::EMPTY);
+    assert!(host.unit.causes().eq([Cause::Unmet]));
+    // What is known to be old counts as that alone.
+    let old = host.storage(StorageRole::Secondary, Data::Outdated, NodeSet::EMPTY);
+    assert_eq!(old, format!("+storage, -{}", Cause::Unmet));
+}
+
+#[test]
+fn a_node_that_has_met_nobody_takes_over_at_a_command_only_by_force() {
+    let mut host = unmet(config());
+    assert_eq!(host.command(Command::Promote), "refused");
+    let preview = host
+        .unit
+        .preview(host.now, Input::Command(Command::Promote));
+    assert_eq!(preview.refused, Some(Refusal::Blocked(Blocked::Unmet)));
+    assert_eq!(
+        host.command(Command::Force),
+        format!("take over, -{}", Cause::Unmet)
+    );
+    assert_eq!(host.role(Role::Master), "become primary");
+    // If the addresses do not come, all is as before.
+    let mut host = unmet(config());
+    host.command(Command::Force);
+    assert_eq!(host.advance(30 * SECOND), format!("+{}", Cause::Unmet));
+}
+
+#[test]
+fn where_there_is_an_arbiter_or_no_storage_nobody_has_to_be_met() {
+    let host = unmet(with_arbiter(OnLoss::Release));
+    assert_eq!(host.unit.causes().count(), 0);
+    let steps = vec![Step::new(StepKind::Address, "address")];
+    let mut config = Config::new(node(0), Plan::new(steps).unwrap());
+    config.holds.start = Duration::ZERO;
+    let host = unmet(config);
+    assert_eq!(host.unit.causes().count(), 0);
+}
+
+#[test]
+fn a_failing_check_demotes_no_node_that_alone_has_the_data() {
+    let bad = Input::Health {
+        check: CheckId::new(0),
+        result: Health::Bad,
+    };
+    let mut host = Host::active(config());
+    host.storage(StorageRole::Primary, Data::UpToDate, node(0).into());
+    assert_eq!(host.send(bad), "");
+    assert_eq!(host.unit.state(), State::Active);
+    assert_eq!(host.unit.health(CheckId::new(0)), Some(Health::Bad));
+    // Another one has them now, and may take over; then it has not any more.
+    let joined = host.storage(StorageRole::Primary, Data::UpToDate, both());
+    assert_eq!(joined, "+check 0");
+    let left = host.storage(StorageRole::Primary, Data::UpToDate, node(0).into());
+    assert_eq!(left, "-check 0");
+    // Without storage there is nothing to lack.
+    let mut config = config();
+    config.plan = Plan::new(vec![Step::new(StepKind::Address, "address")]).unwrap();
+    let mut host = Host::standby(config);
+    host.role(Role::Master);
+    host.settle();
+    assert_eq!(host.unit.state(), State::Active);
+    assert_eq!(host.send(bad), "+check 0");
+}
+
+#[test]
+fn storage_that_fails_while_active_keeps_the_node_from_the_role_for_a_while() {
+    for data in [Data::Inconsistent, Data::Outdated] {
+        let mut host = Host::active(config());
+        let failed = host.storage(StorageRole::Primary, data, both());
+        assert_eq!(failed, "withdraw");
+        assert_eq!(host.end(Outcome::Done), "stop");
+        assert_eq!(host.end(Outcome::Done), "become secondary");
+        // A disk that has failed looks well again when nobody asks it for anything.
+        host.storage(StorageRole::Secondary, Data::UpToDate, NodeSet::EMPTY);
+        assert_eq!(
+            host.end(Outcome::Done),
+            "+promotion failed, step down, says why"
+        );
+        assert_eq!(
+            host.unit.blocked(),
+            Some(Blocked::Hold(Cause::Failed)),
+            "{data:?}"
+        );
+        let time = host.unit.config().holds.failed;
+        assert_eq!(host.advance(time - SECOND), "");
+        assert_eq!(host.advance(SECOND), "-promotion failed, become primary");
+    }
 }
 
 #[test]
@@ -494,7 +652,7 @@ fn a_settling_time_and_a_hold_delay_a_promotion() {
     for _ in 0..3 {
         host.end(Outcome::Done);
     }
-    host.storage(StorageRole::Secondary, Data::UpToDate, NodeSet::EMPTY);
+    host.meet();
     assert_eq!(host.role(Role::Master), "says why");
     assert_eq!(host.advance(9 * SECOND), "says why");
     assert_eq!(host.advance(SECOND), "-start, become primary");

@@ -46,7 +46,13 @@ async fn everything_is_undone_first_then_done_and_undone_in_order() {
     let host = Host::start(|setup| setup);
     host.reach(State::Standby).await;
     assert_eq!(host.stage.done(), ["withdraw", "stop", "become secondary"]);
-    let told = ["+unit: start 240", "-unit: ended", "-unit: start"];
+    let unmet = format!("unit: {}", Cause::Unmet);
+    let told = [
+        "+unit: start 240",
+        "-unit: ended",
+        &format!("+{unmet} 240"),
+        "-unit: start",
+    ];
     assert_eq!(host.ballot.told(), told);
 
     host.ballot.set(Role::Master);
@@ -57,7 +63,7 @@ async fn everything_is_undone_first_then_done_and_undone_in_order() {
     host.ballot.set(Role::Backup);
     host.reach(State::Standby).await;
     assert_eq!(host.stage.done(), ["withdraw", "stop", "become secondary"]);
-    assert_eq!(host.ballot.told(), Vec::<String>::new());
+    assert_eq!(host.ballot.told(), [format!("-{unmet}")]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -83,12 +89,16 @@ async fn a_step_that_hangs_is_cancelled_and_awaited() {
         "become secondary",
     ];
     assert_eq!(host.stage.done(), done);
+    let unmet = format!("unit: {}", Cause::Unmet);
     assert_eq!(
         host.ballot.told(),
         [
             "+unit: start 240",
             "-unit: ended",
+            &format!("+{unmet} 240"),
             "-unit: start",
+            &format!("-{unmet}"),
+            &format!("+{unmet} 240"),
             "+unit: promotion failed 240",
             "BACKUP"
         ]
@@ -134,7 +144,8 @@ async fn what_panics_has_failed() {
         host.stage.done(),
         ["become primary", "stop", "become secondary"]
     );
-    assert_eq!(host.handle.status().await.unwrap().causes, [Cause::Failed]);
+    let causes = host.handle.status().await.unwrap().causes;
+    assert_eq!(causes, [Cause::Unmet, Cause::Failed]);
 }
 
 #[tokio::test(start_paused = true)]

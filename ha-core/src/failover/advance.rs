@@ -108,6 +108,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
                 Go::On
             }
             Next::Nothing => {
+                self.has_met = true;
                 self.go(now, State::Active, Reason::Done);
                 Go::On
             }

@@ -281,6 +281,10 @@ pub enum Cause {
     Start,
     /// Its storage is not up to date, or it does not know.
     Storage,
+    /// Since this node started its storage has not met a peer, nor was the node active, and there
+    /// is no arbiter: others may have written since. It does not keep from promotion, only from
+    /// taking the addresses from a node that serves: when there is none, it is promoted.
+    Unmet,
     /// A health check fails.
     Health(CheckId),
     /// A promotion has failed.
@@ -300,6 +304,7 @@ impl fmt::Display for Cause {
         match self {
             Self::Start => f.write_str("start"),
             Self::Storage => f.write_str("storage"),
+            Self::Unmet => f.write_str("has not met its peer since it started"),
             Self::Health(check) => write!(f, "check {}", check.index()),
             Self::Failed => f.write_str("promotion failed"),
             Self::Left => f.write_str("role given away"),
@@ -456,6 +461,10 @@ pub enum Blocked {
     /// The storage is not fit.
     #[error(transparent)]
     Storage(Unfit),
+    /// [`Cause::Unmet`], and the addresses are not here; or a command to promote, where only the
+    /// one to force would do.
+    #[error("it has not met its peer since it started")]
+    Unmet,
     /// A connected peer still is primary.
     #[error("a peer is primary")]
     PeerPrimary,

@@ -86,6 +86,9 @@ pub struct Failover<T> {
     /// When the addresses will have been here for long enough.
     pub(super) settles: Option<T>,
     pub(super) storage: Option<StorageStatus>,
+    /// Since the start the storage has met a peer, or this node was active: what the storage says
+    /// of its data is no mere memory of a former run.
+    pub(super) has_met: bool,
     /// The storage ceased to be primary by itself.
     pub(super) storage_lost: bool,
     /// The storage is not secondary where it should be.
@@ -148,6 +151,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
             roles: vec![Role::Init; usize::from(config.groups)],
             settles: None,
             storage: None,
+            has_met: false,
             storage_lost: false,
             storage_strayed: false,
             tallies: vec![Tally::default(); config.checks.len()],
@@ -245,6 +249,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
     #[must_use]
     pub fn blocked(&self) -> Option<Blocked> {
         match self.state {
+            // The addresses stay away because of it, so it is what an operator wants to know.
+            State::Standby if !self.is_here() && self.is_unmet() => Some(Blocked::Unmet),
             State::Standby => self.obstacle(),
             State::Acquiring => self.obstacle().or_else(|| self.denial()),
             State::Promoting
@@ -311,6 +317,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
     fn on_storage(&mut self, status: StorageStatus) {
         let is_primary = self.work.is_primary(&self.config.plan);
         self.storage_lost |= is_primary && status.role != StorageRole::Primary;
+        self.has_met |= status.is_in_touch();
         self.storage_strayed =
             status.role != StorageRole::Secondary && self.work.is_secondary(&self.config.plan);
         let was_split = self.storage.is_some_and(|old| old.data == Data::SplitBrain);
@@ -366,7 +373,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
             return self.tell(Event::Unknown(Unknown::Check(check)));
         };
         let turn = tally.count(config, result);
-        // Politely, if there is somebody to take over; else the addresses decide.
+        // Politely, if there is somebody to take over; else it is a demotion, if at all.
         if turn == Some(Turn::Fell) && self.state == State::Active && self.has_successor() {
             self.leave = self.leave.or(Some(Reason::Health(check)));
         }

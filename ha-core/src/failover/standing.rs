@@ -102,6 +102,16 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
             })
     }
 
+    /// Whether the data look well, but are only known to have been so before this node started:
+    /// since then others may have written. An arbiter's record would say so.
+    pub(super) fn is_unmet(&self) -> bool {
+        self.config.has_storage()
+            && self.claim.is_none()
+            && !self.has_met
+            && self.force() == Force::No
+            && self.unfit().is_none()
+    }
+
     fn primary_peer(&self) -> Option<Blocked> {
         let status = self.storage.filter(|_| self.config.has_storage())?;
         (status.peer == Peer::Primary).then_some(Blocked::PeerPrimary)
@@ -191,7 +201,11 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
             Command::Promote | Command::Force if self.state == State::Stuck => {
                 Some(Refusal::NotActive(self.state))
             }
-            Command::Promote => self.defect(Force::No).map(Refusal::Blocked),
+            // Not elected, but at the operator's word: that it is too old is for `Force`.
+            Command::Promote => {
+                let unmet = self.is_unmet().then_some(Blocked::Unmet);
+                self.defect(Force::No).or(unmet).map(Refusal::Blocked)
+            }
             Command::Force => self.defect(Force::Yes).map(Refusal::Blocked),
             Command::Demote if !has_role => Some(Refusal::NotActive(self.state)),
             Command::SwitchOver if self.state != State::Active => {
@@ -216,8 +230,12 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
         let is_leaving = self.leave.is_some()
             || matches!(self.state, State::Draining | State::Releasing)
             || self.state == State::Demoting && !is_starting;
+        // Whoever took over would lack what this node acknowledges.
+        let is_last =
+            self.state == State::Active && self.config.has_storage() && !self.has_successor();
         let failing = self.failing_checks().map(Cause::Health);
-        causes.extend(failing.filter(|cause| !is_leaving || self.causes.contains(cause)));
+        let failing = failing.filter(|cause| !is_leaving || self.causes.contains(cause));
+        causes.extend(failing.filter(|_| !is_last));
         if is_starting {
             causes.insert(Cause::Start);
         }
@@ -233,6 +251,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
         }
         if self.force() == Force::No && self.unfit().is_some() {
             causes.insert(Cause::Storage);
+        }
+        if self.is_unmet() {
+            causes.insert(Cause::Unmet);
         }
         if self.work.has_given_up() {
             causes.insert(Cause::Stuck);

@@ -147,7 +147,8 @@ pub enum Data {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "the policy covers each of them")]
 pub enum Peer {
-    /// None is connected.
+    /// None is connected. A node that has heard nothing else since its start is demoted until it
+    /// was primary: [`Cause::Unmet`](super::Cause::Unmet).
     Disconnected,
     /// One is connected that is secondary.
     Secondary,
@@ -199,6 +200,14 @@ pub enum Unfit {
 }
 
 impl StorageStatus {
+    /// Whether the two nodes have compared what they have: one leads, and the other follows.
+    pub(super) const fn is_in_touch(&self) -> bool {
+        matches!(
+            (self.role, self.peer),
+            (StorageRole::Secondary, Peer::Primary) | (StorageRole::Primary, Peer::Secondary)
+        )
+    }
+
     /// Tells whether this node's data may be served.
     ///
     /// # Errors

@@ -58,7 +58,8 @@ impl Random {
 /// What kind of world it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
-    /// Two nodes, no arbiter, and one crash.
+    /// Two nodes, no arbiter, and one crash, after which the nodes hear each other, but the storage
+    /// may not.
     OneCrash,
     /// Two nodes, no arbiter, and everything that can happen.
     NoArbiter,
@@ -101,6 +102,7 @@ enum Coming {
     Fault,
     Reunite(usize, usize),
     ArbiterBack(usize),
+    ReplicationBack,
     Recover {
         node: usize,
         boot: u32,
@@ -135,6 +137,7 @@ impl Coming {
             | Self::Fault
             | Self::Reunite(..)
             | Self::ArbiterBack(_)
+            | Self::ReplicationBack
             | Self::Crash { .. }
             | Self::Wake { .. } => None,
         }
@@ -199,6 +202,7 @@ pub(crate) struct Counts {
     pub(crate) partitions: u64,
     pub(crate) split_brains: u64,
     pub(crate) dual_primaries: u64,
+    pub(crate) boots_apart: u64,
     pub(crate) granted: u64,
     pub(crate) expired_grants: u64,
     pub(crate) waits_for_grant: u64,
@@ -239,6 +243,8 @@ pub(crate) struct World {
     /// Pairs of nodes that do not hear each other, and nodes that do not hear the arbiter.
     cut: BTreeSet<(usize, usize)>,
     cut_off: BTreeSet<usize>,
+    /// Whether the replication has a network of its own that is dead.
+    apart: bool,
     record: Option<(Revision, Record)>,
     auth: Authenticator,
     writes: u64,
@@ -304,6 +310,7 @@ impl World {
             chaos: false,
             cut: BTreeSet::new(),
             cut_off: BTreeSet::new(),
+            apart: false,
             record: None,
             auth: Authenticator::new(&key, vhid, &[[192, 0, 2, 200].into()]),
             writes: 0,
@@ -496,6 +503,7 @@ impl World {
             Coming::ArbiterBack(node) => {
                 self.cut_off.remove(&node);
             }
+            Coming::ReplicationBack => self.apart = false,
             Coming::Recover { node, boot } => {
                 if lives(self, node, boot) {
                     self.health(node, Health::Good);
@@ -553,6 +561,7 @@ impl World {
         (place.orphaned, place.unserved) = (None, None);
         let boot = place.boot;
         self.note(node, "boots".into());
+        self.counts.boots_apart += u64::from(self.apart && self.active().is_some());
         self.unit(node, Input::Timeout);
         self.carp(
             node,
@@ -575,5 +584,10 @@ impl World {
         (place.mounted, place.service, place.address) = (false, false, false);
         let after = self.random.millis(3000..30_000);
         self.plan(after, Coming::Boot(node));
+        if self.chaos && self.kind == Kind::OneCrash {
+            self.apart = true;
+            let long = after + self.random.millis(0..30_000);
+            self.plan(long, Coming::ReplicationBack);
+        }
     }
 }

@@ -8,6 +8,11 @@ impl World {
         runs(&self.nodes[a]) && runs(&self.nodes[b]) && !self.cut.contains(&(a.min(b), a.max(b)))
     }
 
+    /// Whether the storage of one reaches that of the other.
+    pub(super) fn replicates(&self, a: usize, b: usize) -> bool {
+        self.reaches(a, b) && !self.apart
+    }
+
     pub(super) fn receive(&mut self, to: usize, source: IpAddr, bytes: [u8; ADVERTISEMENT_LEN]) {
         match View::parse(&bytes).map(|view| self.auth.verify(view)) {
             Ok(Ok(advertisement)) => {

@@ -49,6 +49,7 @@ impl World {
         self.chaos = false;
         self.cut.clear();
         self.cut_off.clear();
+        self.apart = false;
         for node in 0..self.nodes.len() {
             self.plan(Duration::ZERO, Coming::Boot(node));
             let boot = self.nodes[node].boot;

@@ -55,7 +55,7 @@ impl World {
         };
         let leads = self.nodes[leader].store.role == StorageRole::Primary
             && self.nodes[leader].store.sessions.contains_key(&node);
-        let over = if self.reaches(node, leader) {
+        let over = if self.replicates(node, leader) {
             !leads
         } else {
             self.now > heard + SESSION
@@ -71,7 +71,7 @@ impl World {
             if peer == node {
                 continue;
             }
-            let reached = self.reaches(node, peer);
+            let reached = self.replicates(node, peer);
             let role = self.nodes[peer].store.role;
             if reached && role == StorageRole::Primary {
                 self.counts.dual_primaries += 1;
@@ -171,7 +171,7 @@ impl World {
     pub(super) fn is_confirmed(&self, node: usize) -> bool {
         self.nodes[node].store.synchronised().all(|peer| {
             let follows = self.nodes[peer].store.follows;
-            self.reaches(node, peer) && follows.is_some_and(|(to, _)| to == node)
+            self.replicates(node, peer) && follows.is_some_and(|(to, _)| to == node)
         })
     }
 

@@ -8,6 +8,7 @@
     reason = "a test waits for processes and fails by a panic"
 )]
 
+mod apart;
 mod arbiter;
 mod audit;
 mod client;
@@ -70,6 +71,9 @@ pub(crate) fn main() -> ExitCode {
     };
     trials.push(trial("a_split_brain_is_found", move || {
         split_brain::run(settings);
+    }));
+    trials.push(trial("a_node_that_starts_apart_waits", move || {
+        apart::run(settings);
     }));
     let settings = Settings {
         arbiter: true,
