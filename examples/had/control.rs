@@ -9,23 +9,26 @@ use std::sync::Arc;
 
 use ha_core::failover::{Command, Preview};
 use ha_core::io::failover::UnitCommandError;
+use ha_core::io::hast::{Discard, DiscardError};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::events::{NodeTold, UnitNames, action, word};
 use super::overview::Overview;
 use super::peers::Peers;
 use super::snapshot::State;
-use super::watch::Watch;
+use super::watch::{Watch, Watched};
 use super::{clients, socket};
 
 /// How many clients are served at a time; others wait.
 const CLIENTS: usize = 16;
 /// How long a client may take for its next request, and to take the answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is looked whether a client still waits for an answer that takes long.
+const LOOK: Duration = Duration::from_millis(250);
 /// The longest request.
 const MAX_REQUEST: u64 = 4096;
 /// Whoever commands a node can stop its services.
@@ -41,6 +44,16 @@ pub(crate) enum Request {
     Order { order: Order, unit: String },
     /// To tell what that would do.
     DryRun { order: Order, unit: String },
+    /// To discard what this node has changed alone, after it was saved to a file. It is given up if
+    /// the client goes before the file is whole.
+    Discard {
+        unit: String,
+        /// Where to save it, as an absolute path.
+        save: PathBuf,
+        /// Whether to do it although no split brain was found.
+        #[serde(default)]
+        force: bool,
+    },
 }
 
 /// What can be done with a unit.
@@ -77,6 +90,8 @@ pub(crate) enum Reply {
     Begun {},
     /// What would be done.
     Plan(Plan),
+    /// It was saved, and is discarded.
+    Discarded(Saved),
     Error(Fault),
 }
 
@@ -101,6 +116,15 @@ pub(crate) struct Planned {
     pub(crate) action: String,
 }
 
+/// What a discard has saved.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct Saved {
+    pub(crate) extents: u32,
+    pub(crate) octets: u64,
+    /// Whether what the other node has changed is among it.
+    pub(crate) with_peer: bool,
+}
+
 /// Why a request is not followed.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Fault {
@@ -115,7 +139,7 @@ pub(crate) enum FaultKind {
     Malformed,
     /// There is no such unit.
     NoSuchUnit,
-    /// The unit's machine refuses it.
+    /// The unit's machine refuses it, or its storage.
     Refused,
     /// The unit has ended.
     Ended,
@@ -137,6 +161,15 @@ impl Reply {
     fn error(kind: FaultKind, text: impl ToString) -> Self {
         let text = text.to_string();
         Self::Error(Fault { kind, text })
+    }
+}
+
+impl From<DiscardError> for Reply {
+    fn from(error: DiscardError) -> Self {
+        match error {
+            DiscardError::Ended(_) => Self::error(FaultKind::Ended, error),
+            _ => Self::error(FaultKind::Refused, error),
+        }
     }
 }
 
@@ -194,7 +227,7 @@ async fn converse(client: UnixStream, watch: Arc<Watch>, peers: Arc<Peers>) -> i
         }
         let reply = match line.strip_suffix(b"\n") {
             Some(line) => match serde_json::from_slice(line) {
-                Ok(request) => obey(request, &watch, &peers).await,
+                Ok(request) => obey(request, &watch, &peers, client.get_ref()).await,
                 Err(error) => Reply::error(FaultKind::Malformed, error),
             },
             None => Reply::error(
@@ -216,30 +249,90 @@ async fn converse(client: UnixStream, watch: Arc<Watch>, peers: Arc<Peers>) -> i
     }
 }
 
-async fn obey(request: Request, watch: &Watch, peers: &Peers) -> Reply {
-    let (order, name, is_dry) = match request {
+async fn obey(request: Request, watch: &Watch, peers: &Peers, client: &UnixStream) -> Reply {
+    let name = match &request {
         Request::Status {} => return Reply::Status(peers.overview(watch).await.into()),
-        Request::Order { order, unit } => (order, unit, false),
-        Request::DryRun { order, unit } => (order, unit, true),
+        Request::Order { unit, .. }
+        | Request::DryRun { unit, .. }
+        | Request::Discard { unit, .. } => unit,
     };
-    let Some(unit) = watch.unit(&name) else {
+    let Some(unit) = watch.unit(name) else {
         let names: Vec<_> = watch.units.iter().map(|unit| &*unit.names.unit).collect();
         let text = format!("no unit {name:?}; there are: {}", names.join(", "));
         return Reply::error(FaultKind::NoSuchUnit, text);
     };
-    if is_dry {
-        return match unit.handle.preview(order.into()).await {
+    match request {
+        Request::Status {} => Reply::Status(peers.overview(watch).await.into()),
+        Request::DryRun { order, .. } => match unit.handle.preview(order.into()).await {
             Ok(preview) => Reply::Plan(plan(&preview, &unit.names)),
             Err(error) => error.into(),
-        };
+        },
+        Request::Order { order, unit: name } => {
+            let command = word(order.into()).to_owned();
+            watch.tell(NodeTold::Commanded {
+                command,
+                unit: name,
+            });
+            match unit.handle.command(order.into()).await {
+                Ok(()) => Reply::Begun {},
+                Err(error) => error.into(),
+            }
+        }
+        Request::Discard { save, force, .. } => {
+            let mut order = Discard::new(save, &watch.node.name);
+            order.force = force;
+            discard(watch, unit, order, client).await
+        }
+    }
+}
+
+/// Discards what this node has changed alone, unless the client goes before the file is whole:
+/// one that is on a file system that hangs would be waited for for ever.
+async fn discard(watch: &Watch, unit: &Watched, order: Discard, client: &UnixStream) -> Reply {
+    let name = || unit.names.unit.clone();
+    let Some(resource) = &unit.resource else {
+        return Reply::error(FaultKind::Refused, "the unit has no storage");
+    };
+    if !order.save_to.is_absolute() {
+        let text = "the path of the file is not absolute";
+        return Reply::error(FaultKind::Refused, text);
     }
     watch.tell(NodeTold::Commanded {
-        command: word(order.into()).to_owned(),
-        unit: name,
+        command: "discard".to_owned(),
+        unit: name(),
     });
-    match unit.handle.command(order.into()).await {
-        Ok(()) => Reply::Begun {},
-        Err(error) => error.into(),
+    let outcome = tokio::select! {
+        outcome = resource.discard(order) => outcome,
+        () = gone(client) => {
+            watch.tell(NodeTold::DiscardLeft { unit: name() });
+            return Reply::error(FaultKind::Ended, "the client has gone");
+        }
+    };
+    match outcome {
+        Ok(discarded) => Reply::Discarded(Saved {
+            extents: discarded.extents,
+            octets: discarded.octets.get(),
+            with_peer: discarded.with_peer,
+        }),
+        Err(error) => {
+            watch.tell(NodeTold::NotDiscarded {
+                unit: name(),
+                reason: error.to_string(),
+            });
+            error.into()
+        }
+    }
+}
+
+/// Waits until a client has closed its end: one that has only said all that it had to say still
+/// waits for the answer.
+async fn gone(client: &UnixStream) {
+    loop {
+        let ready = client.ready(Interest::WRITABLE).await;
+        if ready.is_ok_and(|ready| ready.is_write_closed()) {
+            return;
+        }
+        sleep(LOOK).await;
     }
 }
 

@@ -4,7 +4,7 @@ use core::fmt::{self, Write};
 
 use super::joint::{Failover, Outcome};
 use super::overview::{Overview, Peer};
-use super::snapshot::{Data, Resource, Snapshot, Standing, State, Storage, Unit};
+use super::snapshot::{Data, Differing, Resource, Snapshot, Split, Standing, State, Storage, Unit};
 
 /// All nodes, and the last failover of each unit.
 pub(crate) fn status(overview: &Overview) -> String {
@@ -90,6 +90,10 @@ fn unit(out: &mut String, unit: &Unit) -> fmt::Result {
     }
     if let Some(storage) = &unit.storage {
         line(out, "storage", &stored(storage))?;
+        let resource = storage.resource.as_ref();
+        if let Some(split) = resource.and_then(|resource| resource.split) {
+            line(out, "SPLIT BRAIN", &told_split(split))?;
+        }
     }
     if unit.state != State::Standby {
         for step in &unit.steps {
@@ -171,6 +175,15 @@ fn replicated(resource: &Resource) -> String {
         (None, None) => Ok(()),
     };
     text
+}
+
+fn told_split(split: Split) -> String {
+    let differing = |it: Differing| format!("{} extents ({})", it.extents, size(it.octets));
+    let there = split
+        .there
+        .map_or_else(|| "not known".to_owned(), differing);
+    let here = differing(split.here);
+    format!(" written alone here: {here}; on the other node: {there}")
 }
 
 fn failover(out: &mut String, last: &Failover) -> fmt::Result {
@@ -266,6 +279,26 @@ mod tests {
         let text = status(&fixture::overview());
         let expected = include_str!("fixture/status.txt");
         assert_eq!(text, expected, "\n{text}");
+    }
+
+    #[test]
+    fn a_split_brain_is_told_with_what_an_operator_decides_by() {
+        let mut overview = fixture::overview();
+        let storage = overview.own.units[0].storage.as_mut().unwrap();
+        let differing = |extents| Differing {
+            extents,
+            octets: u64::from(extents) << 21,
+        };
+        let (here, there) = (differing(3), None);
+        let resource = storage.resource.as_mut().unwrap();
+        resource.split = Some(Split { here, there });
+        let text = status(&overview);
+        let line =
+            "SPLIT BRAIN written alone here: 3 extents (6.0 MiB); on the other node: not known";
+        assert!(text.contains(line), "{text}");
+        let there = Some(differing(8));
+        let told = told_split(Split { here, there });
+        assert!(told.ends_with("on the other node: 8 extents (16.0 MiB)"));
     }
 
     #[test]

@@ -18,8 +18,8 @@ use super::hast_log;
 use super::journal::Journal;
 use super::moment::{Clock, Stamp, ms, round};
 use super::snapshot::{
-    Check, Copying, Demotion, Group, Node, Reason as Named, Resource, Running, Snapshot, Standing,
-    Step, Storage, Unit,
+    Check, Copying, Demotion, Group, Node, Reason as Named, Resource, Running, Snapshot, Split,
+    Standing, Step, Storage, Unit,
 };
 use super::timeline::Collector;
 use super::told_carp::carp;
@@ -386,6 +386,10 @@ fn replicated(name: String, status: &ha_core::io::hast::Status) -> Resource {
         device: control.local.to_string(),
         remote: control.remote.to_string(),
         replication: control.replication.as_str().to_owned(),
+        split: control.split_brain.map(|split| Split {
+            here: split.local.into(),
+            there: split.remote.map(Into::into),
+        }),
         ..Resource::default()
     };
     match &status.side {
