@@ -64,6 +64,14 @@ pub(crate) enum NodeTold {
     NotDiscarded { unit: String, reason: String },
     /// Who ordered a discard has gone: it is given up, unless all was saved already.
     DiscardLeft { unit: String },
+    /// A door is open: `page` or `status`.
+    Listening { door: String, address: String },
+    /// It cannot be opened, which is tried again and again.
+    NotListening {
+        door: String,
+        address: String,
+        reason: String,
+    },
     /// Events were lost because too many came at once.
     Lost { events: u64 },
 }

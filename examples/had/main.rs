@@ -1,6 +1,7 @@
 //! The program: its modules, and what the command line has it do.
 
 mod addresses;
+mod admit;
 mod check;
 mod client;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod command;
 mod config;
 mod control;
 mod create;
+mod door;
 mod doors;
 mod drill;
 mod events;

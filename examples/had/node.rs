@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use ha_core::failover::StepId;
 use ha_core::io::failover::{UnitHandle, VirtualHosts};
@@ -13,7 +13,7 @@ use ha_core::io::{Driver, Handle, Limits, hast};
 use rustix::fs::FlockOperation;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::addresses::Interfaces;
 use super::config::{self, Config};
@@ -87,6 +87,7 @@ impl Node {
             driver: handle.clone(),
             journal,
             figures,
+            closed: Mutex::default(),
         });
         let told = units.iter().map(ha_core::io::failover::Unit::events);
         let following = watch.follow(told.collect(), events, Some(hast_events));
@@ -101,11 +102,6 @@ impl Node {
         watch_end(fatal, "the watch over the interfaces", keeping);
         let doors = Doors::open(Places::of(config), &watch).await;
         let doors = doors.map_err(|error| text(&error))?;
-        for (what, address) in [("page", doors.page()), ("status", doors.listen())] {
-            if let Some(address) = address {
-                info!(%address, "listening: {what}");
-            }
-        }
         Ok(Self {
             driver: handle,
             hast,

@@ -21,6 +21,9 @@ pub(crate) struct Snapshot {
     pub(crate) demotion: Demotion,
     /// What moves together.
     pub(crate) units: Vec<Unit>,
+    /// Where this node cannot be asked although it should be, and why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) closed: BTreeMap<String, String>,
 }
 
 impl Snapshot {

@@ -2,9 +2,13 @@
 
 use core::fmt::{self, Write};
 
+use super::admit::plain;
 use super::joint::{Failover, Outcome};
 use super::overview::{Overview, Peer};
 use super::snapshot::{Data, Differing, Resource, Snapshot, Split, Standing, State, Storage, Unit};
+
+/// How wide the column of steps may be.
+const WIDEST: usize = 60;
 
 /// All nodes, and the last failover of each unit.
 pub(crate) fn status(overview: &Overview) -> String {
@@ -57,6 +61,10 @@ fn node(out: &mut String, snapshot: &Snapshot, age: &str) -> fmt::Result {
         let reasons = list(reasons.map(|it| format!("{} by {}", plain(&it.name), it.amount)));
         line(out, "demoted", &format!("by {}: {reasons}", demotion.level))?;
     }
+    for (door, reason) in &snapshot.closed {
+        let text = format!("{} at {}", plain(door), plain(reason));
+        line(out, "NOT OPEN", &text)?;
+    }
     for one in &snapshot.units {
         unit(out, one)?;
     }
@@ -80,11 +88,12 @@ fn unit(out: &mut String, unit: &Unit) -> fmt::Result {
     for group in &unit.addresses {
         let addresses = list(group.addresses.iter().map(ToString::to_string));
         let serving = match (&group.failed, group.serving.is_empty()) {
-            (Some(effect), _) => format!(", {effect} FAILED"),
+            (Some(effect), _) => format!(", {} FAILED", plain(effect)),
             (None, true) => String::new(),
             (None, false) => ", served here".to_owned(),
         };
-        let (vhid, interface, role) = (group.vhid, plain(&group.interface), &group.role);
+        let (interface, role) = (plain(&group.interface), plain(&group.role));
+        let vhid = group.vhid;
         let text = format!("{addresses}: {role} of {vhid}@{interface}{serving}");
         line(out, "address", &text)?;
     }
@@ -116,7 +125,7 @@ fn unit(out: &mut String, unit: &Unit) -> fmt::Result {
             (true, _) => "cancelled, and has not ended".to_owned(),
             (false, left) => format!("{} left", duration(left.max(0.0))),
         };
-        let (step, action) = (plain(&running.step), &running.action);
+        let (step, action) = (plain(&running.step), plain(&running.action));
         line(out, "running", &format!("{step}: {action}, {how}"))?;
     }
     for check in &unit.checks {
@@ -137,14 +146,15 @@ fn unit(out: &mut String, unit: &Unit) -> fmt::Result {
 fn stored(storage: &Storage) -> String {
     let peer = match storage.peer.as_str() {
         "disconnected" => "no peer connected".to_owned(),
-        role => format!("peer {role}"),
+        role => format!("peer {}", plain(role)),
     };
     let waits = if storage.waits {
         ", waits for the arbiter"
     } else {
         ""
     };
-    let mut text = format!("{}, {}, {peer}{waits}", storage.role, storage.data);
+    let role = plain(&storage.role);
+    let mut text = format!("{role}, {}, {peer}{waits}", storage.data);
     if let Data::Synchronising { done, total } = storage.data {
         let _ = write!(text, " ({} of {})", size(done), size(total));
     }
@@ -155,7 +165,8 @@ fn stored(storage: &Storage) -> String {
 }
 
 fn replicated(resource: &Resource) -> String {
-    let mut text = format!("; {} to {}", resource.replication, plain(&resource.remote));
+    let (replication, remote) = (plain(&resource.replication), plain(&resource.remote));
+    let mut text = format!("; {replication} to {remote}");
     // Nothing fails that writes to a string.
     let _ = match (resource.copying, resource.in_sync) {
         (Some(copying), _) => {
@@ -205,11 +216,12 @@ fn failover(out: &mut String, last: &Failover) -> fmt::Result {
     let names = last.spans.iter().map(|span| {
         let step = span.step.as_deref().map(plain);
         let name = step.map_or(String::new(), |step| format!("{step}: "));
-        format!("{}: {name}{}", plain(&span.node), span.what)
+        format!("{}: {name}{}", plain(&span.node), plain(&span.what))
     });
     let names: Vec<String> = names.collect();
     let width = names.iter().map(|name| name.chars().count()).max();
-    let width = width.unwrap_or_default();
+    // A name that is longer than any of ours stands out, and makes no other line long.
+    let width = width.unwrap_or_default().min(WIDEST);
     for (span, name) in last.spans.iter().zip(names) {
         let took = duration(span.ended_ms - span.began_ms);
         let result = match (&span.reason, span.result) {
@@ -232,12 +244,6 @@ fn line(out: &mut String, name: &str, text: &str) -> fmt::Result {
 
 fn list(items: impl Iterator<Item = String>) -> String {
     items.collect::<Vec<_>>().join(", ")
-}
-
-/// What comes from elsewhere may hold what makes a terminal do things.
-fn plain(text: &str) -> String {
-    let visible = |char: char| if char.is_control() { '?' } else { char };
-    text.chars().map(visible).collect()
 }
 
 /// A time in the unit in which people would say it.

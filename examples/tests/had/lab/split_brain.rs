@@ -29,6 +29,14 @@ pub(crate) fn run(settings: Settings, loser: Side) {
     }
     for side in Side::BOTH {
         pair.await_answer_at(side, mark, side);
+        // That may be a record which both have, and whose acknowledgement alone was lost.
+        let number = || pair.client(side).last().map(|heard| heard.number);
+        let first = number();
+        wait_for(
+            PATIENCE,
+            || format!("{} to acknowledge more", side.name()),
+            || number() > first,
+        );
     }
     let last = Side::BOTH.map(|side| (side, pair.client(side).last()));
     for link in links {
