@@ -31,6 +31,7 @@ mod orders;
 mod overview;
 mod page;
 mod passphrase;
+mod password;
 mod peers;
 mod plan;
 mod run;
@@ -70,6 +71,7 @@ mod socket;
 mod stderr;
 
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -135,7 +137,28 @@ fn print_import(options: &options::Import) -> u8 {
     }
 }
 
+/// 0 if a node could run by it.
+fn check_file(path: &Path) -> u8 {
+    match config::load_and_look(path) {
+        Ok((config, warnings)) => {
+            if !warnings.is_empty() {
+                eprintln!("{warnings}");
+            }
+            let (path, units) = (path.display(), config.units.len());
+            println!("{path}: it is right; units: {units}");
+            0
+        }
+        Err(faults) => {
+            eprintln!("{faults}");
+            1
+        }
+    }
+}
+
 fn run_node(options: &options::Run) -> u8 {
+    if options.check {
+        return check_file(&options.config);
+    }
     let config = match config::load(&options.config) {
         Ok(config) => config,
         Err(faults) => {
@@ -143,11 +166,6 @@ fn run_node(options: &options::Run) -> u8 {
             return 1;
         }
     };
-    if options.check {
-        let (path, units) = (options.config.display(), config.units.len());
-        println!("{path}: it is right; units: {units}");
-        return 0;
-    }
     let stderr = match stderr::start(options.log.as_deref(), options.log_format) {
         Ok(stderr) => stderr,
         Err(error) => {

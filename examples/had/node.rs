@@ -51,6 +51,7 @@ impl Node {
         let name = config.node.name.get_ref().to_string();
         let journal = match &config.log.events {
             Some(path) => {
+                let path = path.get_ref();
                 let opened = Journal::open(path, clock, name.clone());
                 Some(opened.map_err(|error| format!("{}: {error}", path.display()))?)
             }
