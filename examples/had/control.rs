@@ -157,27 +157,27 @@ impl FaultKind {
     }
 }
 
-impl Reply {
-    fn error(kind: FaultKind, text: impl ToString) -> Self {
+impl Fault {
+    fn new(kind: FaultKind, text: impl ToString) -> Self {
         let text = text.to_string();
-        Self::Error(Fault { kind, text })
+        Self { kind, text }
     }
 }
 
-impl From<DiscardError> for Reply {
+impl From<DiscardError> for Fault {
     fn from(error: DiscardError) -> Self {
         match error {
-            DiscardError::Ended(_) => Self::error(FaultKind::Ended, error),
-            _ => Self::error(FaultKind::Refused, error),
+            DiscardError::Ended(_) => Self::new(FaultKind::Ended, error),
+            _ => Self::new(FaultKind::Refused, error),
         }
     }
 }
 
-impl From<UnitCommandError> for Reply {
+impl From<UnitCommandError> for Fault {
     fn from(error: UnitCommandError) -> Self {
         match error {
-            UnitCommandError::Refused(refusal) => Self::error(FaultKind::Refused, refusal),
-            _ => Self::error(FaultKind::Ended, error),
+            UnitCommandError::Refused(refusal) => Self::new(FaultKind::Refused, refusal),
+            _ => Self::new(FaultKind::Ended, error),
         }
     }
 }
@@ -228,12 +228,12 @@ async fn converse(client: UnixStream, watch: Arc<Watch>, peers: Arc<Peers>) -> i
         let reply = match line.strip_suffix(b"\n") {
             Some(line) => match serde_json::from_slice(line) {
                 Ok(request) => obey(request, &watch, &peers, client.get_ref()).await,
-                Err(error) => Reply::error(FaultKind::Malformed, error),
+                Err(error) => Reply::Error(Fault::new(FaultKind::Malformed, error)),
             },
-            None => Reply::error(
+            None => Reply::Error(Fault::new(
                 FaultKind::Malformed,
                 format!("a request is a line of at most {MAX_REQUEST} octets"),
-            ),
+            )),
         };
         if let Reply::Error(fault) = &reply {
             watch.figures.refused("control", fault.kind.why());
@@ -250,53 +250,64 @@ async fn converse(client: UnixStream, watch: Arc<Watch>, peers: Arc<Peers>) -> i
 }
 
 async fn obey(request: Request, watch: &Watch, peers: &Peers, client: &UnixStream) -> Reply {
-    let name = match &request {
-        Request::Status {} => return Reply::Status(peers.overview(watch).await.into()),
-        Request::Order { unit, .. }
-        | Request::DryRun { unit, .. }
-        | Request::Discard { unit, .. } => unit,
-    };
-    let Some(unit) = watch.unit(name) else {
-        let names: Vec<_> = watch.units.iter().map(|unit| &*unit.names.unit).collect();
-        let text = format!("no unit {name:?}; there are: {}", names.join(", "));
-        return Reply::error(FaultKind::NoSuchUnit, text);
-    };
-    match request {
+    let followed = follow(request, watch, peers, client).await;
+    followed.unwrap_or_else(Reply::Error)
+}
+
+async fn follow(
+    request: Request,
+    watch: &Watch,
+    peers: &Peers,
+    client: &UnixStream,
+) -> Result<Reply, Fault> {
+    Ok(match request {
         Request::Status {} => Reply::Status(peers.overview(watch).await.into()),
-        Request::DryRun { order, .. } => match unit.handle.preview(order.into()).await {
-            Ok(preview) => Reply::Plan(plan(&preview, &unit.names)),
-            Err(error) => error.into(),
-        },
         Request::Order { order, unit: name } => {
-            let command = word(order.into()).to_owned();
+            let unit = find(watch, &name)?;
             watch.tell(NodeTold::Commanded {
-                command,
+                command: word(order.into()).to_owned(),
                 unit: name,
             });
-            match unit.handle.command(order.into()).await {
-                Ok(()) => Reply::Begun {},
-                Err(error) => error.into(),
-            }
+            unit.handle.command(order.into()).await?;
+            Reply::Begun {}
         }
-        Request::Discard { save, force, .. } => {
+        Request::DryRun { order, unit } => {
+            let unit = find(watch, &unit)?;
+            let preview = unit.handle.preview(order.into()).await?;
+            Reply::Plan(plan(&preview, &unit.names))
+        }
+        Request::Discard { unit, save, force } => {
+            let unit = find(watch, &unit)?;
             let mut order = Discard::new(save, &watch.node.name);
             order.force = force;
-            discard(watch, unit, order, client).await
+            Reply::Discarded(discard(watch, unit, order, client).await?)
         }
-    }
+    })
+}
+
+fn find<'a>(watch: &'a Watch, name: &str) -> Result<&'a Watched, Fault> {
+    watch.unit(name).ok_or_else(|| {
+        let names: Vec<_> = watch.units.iter().map(|unit| &*unit.names.unit).collect();
+        let text = format!("no unit {name:?}; there are: {}", names.join(", "));
+        Fault::new(FaultKind::NoSuchUnit, text)
+    })
 }
 
 /// Discards what this node has changed alone, unless the client goes before the file is whole:
 /// one that is on a file system that hangs would be waited for for ever.
-async fn discard(watch: &Watch, unit: &Watched, order: Discard, client: &UnixStream) -> Reply {
-    let name = || unit.names.unit.clone();
-    let Some(resource) = &unit.resource else {
-        return Reply::error(FaultKind::Refused, "the unit has no storage");
-    };
+async fn discard(
+    watch: &Watch,
+    unit: &Watched,
+    order: Discard,
+    client: &UnixStream,
+) -> Result<Saved, Fault> {
+    let refused = |text: &str| Fault::new(FaultKind::Refused, text);
+    let resource = unit.resource.as_ref();
+    let resource = resource.ok_or_else(|| refused("the unit has no storage"))?;
     if !order.save_to.is_absolute() {
-        let text = "the path of the file is not absolute";
-        return Reply::error(FaultKind::Refused, text);
+        return Err(refused("the path of the file is not absolute"));
     }
+    let name = || unit.names.unit.clone();
     watch.tell(NodeTold::Commanded {
         command: "discard".to_owned(),
         unit: name(),
@@ -305,23 +316,20 @@ async fn discard(watch: &Watch, unit: &Watched, order: Discard, client: &UnixStr
         outcome = resource.discard(order) => outcome,
         () = gone(client) => {
             watch.tell(NodeTold::DiscardLeft { unit: name() });
-            return Reply::error(FaultKind::Ended, "the client has gone");
+            return Err(Fault::new(FaultKind::Ended, "the client has gone"));
         }
     };
-    match outcome {
-        Ok(discarded) => Reply::Discarded(Saved {
-            extents: discarded.extents,
-            octets: discarded.octets.get(),
-            with_peer: discarded.with_peer,
-        }),
-        Err(error) => {
-            watch.tell(NodeTold::NotDiscarded {
-                unit: name(),
-                reason: error.to_string(),
-            });
-            error.into()
-        }
-    }
+    let discarded = outcome.inspect_err(|error| {
+        watch.tell(NodeTold::NotDiscarded {
+            unit: name(),
+            reason: error.to_string(),
+        });
+    })?;
+    Ok(Saved {
+        extents: discarded.extents,
+        octets: discarded.octets.get(),
+        with_peer: discarded.with_peer,
+    })
 }
 
 /// Waits until a client has closed its end: one that has only said all that it had to say still
@@ -350,5 +358,19 @@ fn plan(preview: &Preview, names: &UnitNames) -> Plan {
         blocked: preview.blocked.map(|blocked| names.blocked(blocked)),
         refused: preview.refused.map(|refusal| refusal.to_string()),
         causes: causes.map(|cause| names.cause(*cause)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_has_only_said_all_it_had_to_say_is_still_there() {
+        let (mut client, served) = UnixStream::pair().unwrap();
+        client.shutdown().await.unwrap();
+        timeout(4 * LOOK, gone(&served)).await.unwrap_err();
+        drop(client);
+        timeout(PATIENCE, gone(&served)).await.unwrap();
     }
 }

@@ -46,6 +46,9 @@ impl Door {
                     None => sleep(RETRY).await,
                 }
                 opened = bind(name, at, &watch, &known).await;
+                if opened.is_some() {
+                    info!(address = %at, "listening at last: {name}");
+                }
             };
             serve(listener).await;
         });
@@ -79,7 +82,6 @@ async fn bind(
             // It is opened once.
             let _ = known.set(address);
             watch.door_opened(name);
-            info!(%address, "listening: {name}");
             watch.tell(NodeTold::Listening {
                 door: door(),
                 address: address.to_string(),

@@ -194,7 +194,7 @@ fn told_split(split: Split) -> String {
         .there
         .map_or_else(|| "not known".to_owned(), differing);
     let here = differing(split.here);
-    format!(" written alone here: {here}; on the other node: {there}")
+    format!(" marked here: {here}; on the other node: {there}")
 }
 
 fn failover(out: &mut String, last: &Failover) -> fmt::Result {
@@ -299,8 +299,7 @@ mod tests {
         let resource = storage.resource.as_mut().unwrap();
         resource.split = Some(Split { here, there });
         let text = status(&overview);
-        let line =
-            "SPLIT BRAIN written alone here: 3 extents (6.0 MiB); on the other node: not known";
+        let line = "SPLIT BRAIN marked here: 3 extents (6.0 MiB); on the other node: not known";
         assert!(text.contains(line), "{text}");
         let there = Some(differing(8));
         let told = told_split(Split { here, there });
