@@ -103,7 +103,9 @@ async fn run(options: &Arc<Options>, config: Config) -> Result<(), String> {
         let _ = daemon.shut_down().await;
         return Err(error.to_string());
     }
-    tokio::spawn(systemd::watchdog(handle.clone()));
+    // The driver answers from the loop that keeps the time of the protocol.
+    let driver = handle.clone();
+    tokio::spawn(notify::watchdog(async move || driver.ping().await.is_ok()));
     tokio::spawn(systemd::roles(
         handle.clone(),
         changed.clone(),

@@ -14,23 +14,6 @@ use super::notify::tell;
 /// The longest status line.
 const MAX_STATUS: usize = 500;
 
-/// Pings the watchdog for as long as the driver answers, which it does from the same loop
-/// that keeps the time of the protocol.
-pub(crate) async fn watchdog(handle: Handle) {
-    let Some(limit) = sd_notify::watchdog_enabled() else {
-        return;
-    };
-    let mut ticks = tokio::time::interval(limit / 3);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if handle.ping().await.is_err() {
-            return;
-        }
-        tell(&[NotifyState::Watchdog]).await;
-    }
-}
-
 /// Tells the roles in a line, whenever one may have changed.
 pub(crate) async fn roles(handle: Handle, changed: Arc<Notify>, names: Arc<Names>) {
     loop {

@@ -11,7 +11,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram as StdDatagram};
 
 use sd_notify::NotifyState;
 use tokio::net::UnixDatagram;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, timeout};
 use tracing::warn;
 
 /// How long systemd may leave its messages unread before one is lost.
@@ -48,6 +48,23 @@ async fn send(manager: &OsStr, message: &str) -> io::Result<()> {
         .send(message.as_bytes())
         .await
         .map(drop)
+}
+
+/// Pings the watchdog of systemd, if it has one for this program, for as long as what keeps the time
+/// of the protocol still answers.
+pub(crate) async fn watchdog(is_alive: impl AsyncFn() -> bool) {
+    let Some(limit) = sd_notify::watchdog_enabled() else {
+        return;
+    };
+    let mut ticks = tokio::time::interval(limit / 3);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if !is_alive().await {
+            return;
+        }
+        tell(&[NotifyState::Watchdog]).await;
+    }
 }
 
 /// Tells that the configuration is read again; [`NotifyState::Ready`] ends it.

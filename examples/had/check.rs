@@ -3,6 +3,7 @@
 
 mod carp;
 mod health;
+mod host;
 #[cfg(test)]
 mod tests;
 mod unit;
@@ -15,6 +16,8 @@ use ha_core::failover::NodeId;
 
 use super::config::{Config, Node};
 use super::fault::{Fault, nearest};
+
+pub(crate) use self::host::look;
 
 /// Returns everything that is wrong.
 pub(crate) fn faults(config: &Config) -> Vec<Fault> {

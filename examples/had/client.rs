@@ -1,10 +1,11 @@
 //! Asks a running had, over its control socket.
 
+use core::time::Duration;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use super::control::{Fault, Order, PATIENCE, Plan, Reply, Request};
+use super::control::{Fault, Order, PATIENCE, Plan, Reply, Request, Saved};
 use super::overview::Overview;
 
 /// The longest answer.
@@ -68,6 +69,19 @@ impl Client {
         }
     }
 
+    /// Has what this node has changed alone saved to a file and discarded, however long that takes.
+    pub(crate) fn discard(&self, unit: &str, save: &Path, force: bool) -> Result<Saved, AskError> {
+        let request = Request::Discard {
+            unit: unit.to_owned(),
+            save: save.to_owned(),
+            force,
+        };
+        match self.ask_for(&request, None)? {
+            Reply::Discarded(saved) => Ok(saved),
+            other => Err(self.unexpected(other)),
+        }
+    }
+
     fn unexpected(&self, reply: Reply) -> AskError {
         match reply {
             Reply::Error(fault) => AskError::Fault(fault),
@@ -78,8 +92,13 @@ impl Client {
     }
 
     fn ask(&self, request: &Request) -> Result<Reply, AskError> {
+        self.ask_for(request, Some(PATIENCE))
+    }
+
+    /// Asks, and waits so long for the answer.
+    fn ask_for(&self, request: &Request, patience: Option<Duration>) -> Result<Reply, AskError> {
         let path = || self.path.clone();
-        let answer = self.line(request);
+        let answer = self.line(request, patience);
         let answer = answer.map_err(|error| AskError::Socket {
             path: path(),
             error,
@@ -90,9 +109,9 @@ impl Client {
         })
     }
 
-    fn line(&self, request: &Request) -> io::Result<Vec<u8>> {
+    fn line(&self, request: &Request, patience: Option<Duration>) -> io::Result<Vec<u8>> {
         let mut stream = UnixStream::connect(&self.path)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(patience)?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');

@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::io;
 use std::net::UdpSocket;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use ha_core::carp_proto::{AdvSkew, Config, Family, Key, Vhid};
 use ha_core::failover::{NodeId, Step, StepId, StepKind};
@@ -142,6 +142,7 @@ async fn node(
         driver: driver.handle(),
         journal: Some(Journal::open(&journal, clock, node.name.clone()).unwrap()),
         figures: figures(),
+        closed: Mutex::default(),
         node,
     });
     let mut tasks = watch.follow(vec![events.0], events.1, None);

@@ -172,6 +172,35 @@ async fn what_is_no_request_is_answered_as_such() {
 }
 
 #[tokio::test]
+async fn nothing_is_discarded_where_nothing_is_stored() {
+    let folder = TempDir::new().unwrap();
+    let [alpha, _beta] = start(&folder).await;
+    let fault = |result| match result {
+        Err(AskError::Fault(fault)) => (fault.kind, fault.text),
+        other => panic!("{other:?}"),
+    };
+    let file = folder.path().join("lost.hast");
+    let (there, save) = (file.clone(), file.clone());
+    let refused = alpha.ask(move |client| client.discard("db", &there, false));
+    assert_eq!(fault(refused.await).0, FaultKind::NoSuchUnit);
+    let refused = alpha.ask(move |client| client.discard(UNIT, &save, true));
+    let storage = "the unit has no storage".to_owned();
+    assert_eq!(fault(refused.await), (FaultKind::Refused, storage));
+    assert!(!file.exists());
+    for line in [
+        "{\"command\":\"discard\",\"unit\":\"db\"}\n",
+        "{\"command\":\"discard\",\"unit\":\"db\",\"save\":7}\n",
+        "{\"command\":\"discard\",\"unit\":\"db\",\"save\":\"/f\",\"force\":\"yes\"}\n",
+    ] {
+        let answers = raw(&alpha.socket, line).await;
+        assert_eq!(answers[0]["error"]["kind"], "malformed", "{line}");
+    }
+    let line = "{\"command\":\"discard\",\"unit\":\"db\",\"save\":\"/f\"}\n";
+    let answers = raw(&alpha.socket, line).await;
+    assert_eq!(answers[0]["error"]["kind"], "no-such-unit");
+}
+
+#[tokio::test]
 async fn the_page_is_served_to_this_machine_alone() {
     let folder = TempDir::new().unwrap();
     let [alpha, _beta] = start(&folder).await;

@@ -24,11 +24,28 @@ use super::vhost::{Rules, Shared, secret};
 /// Reads and checks a file. The error says all that is wrong, each with its place.
 pub(crate) fn load(path: &Path) -> Result<Config, String> {
     let text = read::text(path)?;
-    parse(&text).map_err(|faults| {
-        let told = faults.iter();
-        let told = told.map(|fault| fault.in_file(path, &text).to_string());
-        told.collect::<Vec<_>>().join("\n")
-    })
+    parse(&text).map_err(|faults| told(&faults, path, &text))
+}
+
+/// The same, and looks for what it names on this host. What a unit lacks there is told beside, and
+/// what had cannot begin without is an error.
+pub(crate) fn load_and_look(path: &Path) -> Result<(Config, String), String> {
+    let text = read::text(path)?;
+    let config = parse(&text).map_err(|faults| told(&faults, path, &text))?;
+    let mut missing = check::look(&config);
+    match missing.faults.is_empty() {
+        true => Ok((config, told(&missing.warnings, path, &text))),
+        false => {
+            missing.faults.append(&mut missing.warnings);
+            Err(told(&missing.faults, path, &text))
+        }
+    }
+}
+
+fn told(faults: &[Fault], path: &Path, text: &str) -> String {
+    let told = faults.iter();
+    let told = told.map(|fault| fault.in_file(path, text).to_string());
+    told.collect::<Vec<_>>().join("\n")
 }
 
 /// Reads and checks a text.
@@ -95,7 +112,7 @@ pub(crate) struct StatusPage {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Log {
-    pub(crate) events: Option<PathBuf>,
+    pub(crate) events: Option<Spanned<PathBuf>>,
 }
 
 /// `[hast]`

@@ -9,8 +9,9 @@ use tokio::task::JoinSet;
 
 use super::config::Config;
 use super::control::Control;
-use super::page::Page;
-use super::peers::{Peers, Told};
+use super::door::Door;
+use super::page;
+use super::peers::{self, Peers};
 use super::snapshot::Node;
 use super::watch::Watch;
 
@@ -50,8 +51,8 @@ impl Places {
 #[derive(Debug)]
 pub(crate) struct Doors {
     _control: Control,
-    page: Option<Page>,
-    told: Option<Told>,
+    page: Option<Door>,
+    told: Option<Door>,
     /// What asks the peers, and what keeps the figures.
     _tasks: JoinSet<()>,
 }
@@ -66,15 +67,11 @@ pub(crate) enum DoorError {
         address: SocketAddr,
         error: io::Error,
     },
-    #[error("the status for peers at {address}: {error}")]
-    Listen {
-        address: SocketAddr,
-        error: io::Error,
-    },
 }
 
 impl Doors {
-    /// Opens all of them.
+    /// Opens all of them. Only the control socket has to be open at once: what an operator asks at
+    /// over the network is opened when its address is there.
     pub(crate) async fn open(places: Places, watch: &Arc<Watch>) -> Result<Self, DoorError> {
         let addresses = places.peers.iter().filter_map(|(_, address)| *address);
         let known: Vec<IpAddr> = addresses
@@ -86,22 +83,19 @@ impl Doors {
         let control = control.map_err(|error| DoorError::Control { path, error })?;
         let page = match places.page {
             Some(address) => {
-                let page = Page::open(address, watch.clone(), peers.clone()).await;
+                let page = page::open(address, watch.clone(), peers.clone()).await;
                 Some(page.map_err(|error| DoorError::Page { address, error })?)
             }
             None => None,
         };
         let told = match places.listen {
-            Some(address) => {
-                let told = Told::open(address, known, watch.clone()).await;
-                Some(told.map_err(|error| DoorError::Listen { address, error })?)
-            }
+            Some(address) => Some(peers::listen(address, known, watch.clone()).await),
             None => None,
         };
         let source = places.listen.map(|address| address.ip());
         let mut tasks = JoinSet::new();
         // The peers know this node by the address that they ask it at.
-        tasks.spawn(peers.ask(source));
+        tasks.spawn(peers.ask(source, watch.figures.clone()));
         tasks.spawn(watch.figures.clone().keep_up());
         Ok(Self {
             _control: control,
@@ -111,21 +105,71 @@ impl Doors {
         })
     }
 
-    /// Where the status page is.
+    /// Where the status page is, if it is open.
     pub(crate) fn page(&self) -> Option<SocketAddr> {
-        self.page.as_ref().map(Page::address)
+        self.page.as_ref().and_then(Door::address)
     }
 
-    /// Where peers ask.
+    /// Where peers ask, if they can.
     pub(crate) fn listen(&self) -> Option<SocketAddr> {
-        self.told.as_ref().map(Told::address)
+        self.told.as_ref().and_then(Door::address)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::config;
+    use tempfile::TempDir;
+    use tokio::time::{Instant, sleep};
+
+    use super::super::cluster::{LIMIT, start};
+    use super::super::{config, text};
     use super::*;
+
+    #[tokio::test]
+    async fn a_door_that_cannot_be_opened_yet_is_opened_later() {
+        let folder = TempDir::new().unwrap();
+        let [alpha, _beta] = start(&folder).await;
+        let taken = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let at = taken.each_ref().map(|it| it.local_addr().unwrap());
+        let places = Places {
+            control: folder.path().join("third.sock"),
+            page: Some(at[0]),
+            listen: Some(at[1]),
+            peers: Vec::new(),
+        };
+        let watch = &alpha.watch;
+        let doors = Doors::open(places.clone(), watch).await.unwrap();
+        assert_eq!((doors.page(), doors.listen()), (None, None));
+        let overview = alpha.status().await;
+        let told = text::status(&overview);
+        for (door, at) in ["page", "status"].iter().zip(at) {
+            let line = format!("NOT OPEN   {door} at {at}: Address already in use");
+            assert!(told.contains(&line), "{told}");
+        }
+        drop(taken);
+        let began = Instant::now();
+        while (doors.page(), doors.listen()) != (Some(at[0]), Some(at[1])) {
+            assert!(began.elapsed() < LIMIT);
+            sleep(core::time::Duration::from_millis(50)).await;
+        }
+        assert!(alpha.status().await.own.closed.is_empty());
+        tokio::net::TcpStream::connect(at[0]).await.unwrap();
+        watch.journal.as_ref().unwrap().flush();
+        let events = std::fs::read_to_string(&alpha.journal).unwrap();
+        let count = |event: &str, at: &SocketAddr| {
+            let (event, at) = (format!("\"{event}\""), format!("\"{at}\""));
+            let lines = events.lines();
+            lines
+                .filter(|line| line.contains(&event) && line.contains(&at))
+                .count()
+        };
+        for at in &at {
+            assert_eq!((count("not-listening", at), count("listening", at)), (1, 1));
+        }
+        // The control socket is not optional.
+        let refused = Doors::open(places, watch).await.map(drop);
+        assert!(matches!(refused, Err(DoorError::Control { .. })));
+    }
 
     #[test]
     fn the_file_says_where_the_doors_are() {

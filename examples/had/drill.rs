@@ -290,17 +290,20 @@ fn is_told(now: &Overview, unit: &str, to: &str) -> bool {
     })
 }
 
-/// Whether all nodes that are heard have all that was acknowledged.
+/// Whether this node and another one that is heard have all that was acknowledged. Of a node that is
+/// not heard nobody knows.
 fn is_whole(now: &Overview, unit: &str) -> bool {
-    let peers = now.peers.iter().filter_map(|peer| peer.fresh());
-    let nodes = core::iter::once(&now.own).chain(peers);
-    nodes.filter_map(|node| node.unit(unit)).all(|unit| {
+    let is_whole = |unit: &Unit| {
         unit.storage.as_ref().is_none_or(|storage| {
             let resource = storage.resource.as_ref();
             let in_sync = resource.and_then(|resource| resource.in_sync);
             storage.is_up_to_date() && in_sync != Some(false)
         })
-    })
+    };
+    let peers = now.peers.iter().filter_map(|peer| peer.fresh());
+    let mut others = peers.filter_map(|peer| peer.unit(unit)).peekable();
+    let is_heard = others.peek().is_some();
+    is_heard && now.own.unit(unit).is_some_and(is_whole) && others.all(is_whole)
 }
 
 /// Whether CARP gives this node the addresses when both are well.
@@ -535,6 +538,25 @@ mod tests {
         let mut away = moved("beta", "alpha");
         there(&mut away).storage.as_mut().unwrap().data = Data::Outdated;
         let cluster = scripted(vec![well(), away]);
+        let report = run(&cluster, &[]);
+        assert_eq!(report.failed, Some(DrillError::NotInSync(LIMIT)));
+        assert!(report.away.is_some() && report.back.is_none());
+    }
+
+    #[test]
+    fn a_node_that_is_not_heard_any_more_is_not_taken_to_be_whole() {
+        assert!(is_whole(&well(), UNIT));
+        let mut unheard = well();
+        unheard.peers[0].seen.as_mut().unwrap().stale = true;
+        assert!(!is_whole(&unheard, UNIT));
+        unheard.peers.clear();
+        assert!(!is_whole(&unheard, UNIT));
+        assert!(!is_whole(&well(), "db"));
+        // It has taken the role, and is silent since.
+        let away = moved("beta", "alpha");
+        let mut silent = away.clone();
+        silent.peers[0].seen.as_mut().unwrap().stale = true;
+        let cluster = scripted(vec![well(), away.clone(), away, silent]);
         let report = run(&cluster, &[]);
         assert_eq!(report.failed, Some(DrillError::NotInSync(LIMIT)));
         assert!(report.away.is_some() && report.back.is_none());

@@ -60,6 +60,18 @@ pub(crate) enum NodeTold {
     Ending,
     /// The operator commands something by the control socket.
     Commanded { command: String, unit: String },
+    /// What this node has changed alone is not discarded.
+    NotDiscarded { unit: String, reason: String },
+    /// Who ordered a discard has gone: it is given up, unless all was saved already.
+    DiscardLeft { unit: String },
+    /// A door is open: `page` or `status`.
+    Listening { door: String, address: String },
+    /// It cannot be opened, which is tried again and again.
+    NotListening {
+        door: String,
+        address: String,
+        reason: String,
+    },
     /// Events were lost because too many came at once.
     Lost { events: u64 },
 }

@@ -1,6 +1,7 @@
 //! The program: its modules, and what the command line has it do.
 
 mod addresses;
+mod admit;
 mod check;
 mod client;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod command;
 mod config;
 mod control;
 mod create;
+mod door;
 mod doors;
 mod drill;
 mod events;
@@ -29,6 +31,7 @@ mod orders;
 mod overview;
 mod page;
 mod passphrase;
+mod password;
 mod peers;
 mod plan;
 mod run;
@@ -68,6 +71,7 @@ mod socket;
 mod stderr;
 
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -133,7 +137,28 @@ fn print_import(options: &options::Import) -> u8 {
     }
 }
 
+/// 0 if a node could run by it.
+fn check_file(path: &Path) -> u8 {
+    match config::load_and_look(path) {
+        Ok((config, warnings)) => {
+            if !warnings.is_empty() {
+                eprintln!("{warnings}");
+            }
+            let (path, units) = (path.display(), config.units.len());
+            println!("{path}: it is right; units: {units}");
+            0
+        }
+        Err(faults) => {
+            eprintln!("{faults}");
+            1
+        }
+    }
+}
+
 fn run_node(options: &options::Run) -> u8 {
+    if options.check {
+        return check_file(&options.config);
+    }
     let config = match config::load(&options.config) {
         Ok(config) => config,
         Err(faults) => {
@@ -141,11 +166,6 @@ fn run_node(options: &options::Run) -> u8 {
             return 1;
         }
     };
-    if options.check {
-        let (path, units) = (options.config.display(), config.units.len());
-        println!("{path}: it is right; units: {units}");
-        return 0;
-    }
     let stderr = match stderr::start(options.log.as_deref(), options.log_format) {
         Ok(stderr) => stderr,
         Err(error) => {

@@ -4,13 +4,13 @@
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use ha_core::failover::StepId;
 use ha_core::io::failover::{UnitHandle, VirtualHosts};
 use ha_core::io::linux::Network;
 use ha_core::io::{Driver, Handle, Limits, hast};
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -51,6 +51,7 @@ impl Node {
         let name = config.node.name.get_ref().to_string();
         let journal = match &config.log.events {
             Some(path) => {
+                let path = path.get_ref();
                 let opened = Journal::open(path, clock, name.clone());
                 Some(opened.map_err(|error| format!("{}: {error}", path.display()))?)
             }
@@ -87,6 +88,7 @@ impl Node {
             driver: handle.clone(),
             journal,
             figures,
+            closed: Mutex::default(),
         });
         let told = units.iter().map(ha_core::io::failover::Unit::events);
         let following = watch.follow(told.collect(), events, Some(hast_events));
@@ -222,8 +224,39 @@ fn lock(folder: &Path) -> Result<fs::File, String> {
         .mode(0o700)
         .create(folder);
     made.map_err(|error| failed(&error))?;
-    let file = fs::File::create(folder.join("lock")).map_err(|error| failed(&error))?;
+    // Whoever had the folder before had may have left a link there.
+    let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::open(folder.join("lock"), flags, Mode::from_raw_mode(0o600));
+    let file = fs::File::from(file.map_err(|error| failed(&format!("lock: {error}")))?);
     let locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
     locked.map_err(|_| failed(&"another had runs there"))?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn one_had_has_the_folder_and_no_link_is_followed() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("had");
+        let first = lock(&folder).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&folder), 0o700);
+        assert_eq!(mode(&folder.join("lock")), 0o600);
+        let second = lock(&folder).unwrap_err();
+        assert!(second.ends_with("another had runs there"), "{second}");
+        drop(first);
+        lock(&folder).unwrap();
+        let theirs = outer.path().join("theirs");
+        fs::write(&theirs, "precious").unwrap();
+        fs::remove_file(folder.join("lock")).unwrap();
+        symlink(&theirs, folder.join("lock")).unwrap();
+        let followed = lock(&folder).unwrap_err();
+        assert!(followed.contains("lock: "), "{followed}");
+        assert_eq!(fs::read_to_string(&theirs).unwrap(), "precious");
+    }
 }

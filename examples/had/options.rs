@@ -32,7 +32,7 @@ pub(crate) struct Run {
     /// The configuration
     #[arg(short, long, value_name = "FILE", default_value = "/etc/had/had.toml")]
     pub(crate) config: PathBuf,
-    /// Tells what is wrong with the configuration, and ends
+    /// Tells what is wrong with the configuration, and what of it is not on this host, and ends
     #[arg(long)]
     pub(crate) check: bool,
     /// What is logged: error, warn, info, debug, trace

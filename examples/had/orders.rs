@@ -2,13 +2,13 @@
 
 use core::time::Duration;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::client::{AskError, Client};
-use super::control::{FaultKind, Order, Plan};
+use super::control::{FaultKind, Order, Plan, Saved};
 use super::drill::{Drill, Report};
 use super::text;
 
@@ -40,6 +40,19 @@ pub(crate) enum Ask {
         order: Word,
         #[command(flatten)]
         unit: Unit,
+    },
+    /// After a split brain: saves what this node has changed alone, and what the other has, and has
+    /// everything copied from the other node then. Here the storage is not primary. What was saved
+    /// is listed and restored by hast_extents
+    Discard {
+        #[command(flatten)]
+        unit: Unit,
+        /// Where to save it: a file that is not there yet
+        #[arg(long, value_name = "FILE")]
+        save: PathBuf,
+        /// Does it although no split brain was found
+        #[arg(long)]
+        force: bool,
     },
     /// Switches over and back, measures both, and leaves everything as it was
     Drill {
@@ -111,6 +124,7 @@ pub(crate) fn run(ask: &Ask, out: &mut impl Write, err: &mut impl Write) -> u8 {
         Ask::Maintenance(unit) => order(Order::Maintenance, unit, out),
         Ask::Resume(unit) => order(Order::Resume, unit, out),
         Ask::DryRun { order, unit } => dry_run((*order).into(), unit, out),
+        Ask::Discard { unit, save, force } => discard(unit, save, *force, out),
         Ask::Drill { unit, limit, back } => {
             return drill(unit, Duration::from_secs(*limit), back, out);
         }
@@ -166,6 +180,32 @@ fn dry_run(order: Order, unit: &Unit, out: &mut impl Write) -> Result<(), AskErr
         let _ = out.write_all(planned(&plan).as_bytes());
     }
     Ok(())
+}
+
+fn discard(unit: &Unit, save: &Path, force: bool, out: &mut impl Write) -> Result<(), AskError> {
+    // had has another working folder. One that cannot be found is refused there.
+    let save = std::path::absolute(save).unwrap_or_else(|_| save.to_owned());
+    let saved = Client::new(&unit.common.socket).discard(&unit.name, &save, force)?;
+    if unit.common.json {
+        print(out, &serde_json::json!({ "discarded": saved }));
+    } else {
+        let _ = out.write_all(discarded(&unit.name, saved).as_bytes());
+    }
+    Ok(())
+}
+
+fn discarded(name: &str, saved: Saved) -> String {
+    let Saved {
+        extents, octets, ..
+    } = saved;
+    let of = match saved.with_peer {
+        true => "either node",
+        false => "this node; the other does not tell which it has changed",
+    };
+    format!(
+        "{name}: saved {extents} extents, {octets} octets, of {of}\n\
+         {name}: everything is copied from the other node when it is primary\n"
+    )
 }
 
 fn planned(plan: &Plan) -> String {
@@ -228,6 +268,43 @@ mod tests {
         assert!(planned(&plan).starts_with("nothing would be done here\n"));
         plan.refused = Some("this node is standby".to_owned());
         assert!(planned(&plan).starts_with("it would be refused: this node is standby\nthen"));
+    }
+
+    #[test]
+    fn a_discard_says_where_to_save_and_what_was_saved() {
+        use super::super::options::{Command, Options};
+        use clap::Parser as _;
+        let parse = |words: &[&str]| {
+            let words = ["had", "discard"].iter().chain(words);
+            Options::try_parse_from(words).map(|options| options.command)
+        };
+        let parsed = parse(&["files", "--save", "/root/lost.hast"]).unwrap();
+        let Command::Ask(Ask::Discard { unit, save, force }) = parsed else {
+            panic!("{parsed:?}");
+        };
+        assert_eq!((&*unit.name, force), ("files", false));
+        assert_eq!(save, Path::new("/root/lost.hast"));
+        let parsed = parse(&["--force", "--save", "x", "files"]).unwrap();
+        assert!(matches!(
+            parsed,
+            Command::Ask(Ask::Discard { force: true, .. })
+        ));
+        for words in [&["files"][..], &["--save", "/f"], &["files", "--save"]] {
+            parse(words).unwrap_err();
+        }
+        let saved = Saved {
+            extents: 3,
+            octets: 6_291_456,
+            with_peer: true,
+        };
+        assert_eq!(
+            discarded("files", saved),
+            "files: saved 3 extents, 6291456 octets, of either node\n\
+             files: everything is copied from the other node when it is primary\n"
+        );
+        let with_peer = false;
+        let alone = discarded("files", Saved { with_peer, ..saved });
+        assert!(alone.contains("of this node; the other does not tell"));
     }
 
     #[test]

@@ -7,11 +7,11 @@ use std::io;
 use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::clients;
+use super::door::Door;
 use super::http::{self, Answer, MAX_HEAD, Refusal};
 use super::peers::Peers;
 use super::watch::Watch;
@@ -25,44 +25,24 @@ const HTML: &str = include_str!("page/index.html");
 const STYLE: &str = include_str!("page/page.css");
 const SCRIPT: &str = include_str!("page/page.js");
 
-/// The server; it ends when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Page {
+/// Listens at an address of loopback, and at no other: nobody is asked who he is.
+pub(crate) async fn open(
     address: SocketAddr,
-    task: JoinHandle<()>,
-}
-
-impl Page {
-    /// Listens at an address of loopback, and at no other: nobody is asked who he is.
-    pub(crate) async fn open(
-        address: SocketAddr,
-        watch: Arc<Watch>,
-        peers: Arc<Peers>,
-    ) -> io::Result<Self> {
-        if !address.ip().is_loopback() {
-            let text = format!("{address} is not an address of loopback");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        }
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        let serving = clients::serve(listener, CLIENTS, "status page", move |(client, _)| {
-            let (watch, peers) = (watch.clone(), peers.clone());
+    watch: Arc<Watch>,
+    peers: Arc<Peers>,
+) -> io::Result<Door> {
+    if !address.ip().is_loopback() {
+        let text = format!("{address} is not an address of loopback");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    let served = watch.clone();
+    let serve = move |listener| {
+        clients::serve(listener, CLIENTS, "status page", move |(client, _)| {
+            let (watch, peers) = (served.clone(), peers.clone());
             async move { timeout(PATIENCE, converse(client, &watch, &peers)).await? }
-        });
-        let task = tokio::spawn(serving);
-        Ok(Self { address, task })
-    }
-
-    /// Where it listens.
-    pub(crate) const fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-impl Drop for Page {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+        })
+    };
+    Ok(Door::open("page", address, watch, serve).await)
 }
 
 async fn converse(mut client: TcpStream, watch: &Watch, peers: &Peers) -> io::Result<()> {

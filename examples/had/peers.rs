@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket};
-use tokio::task::JoinHandle;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
+use super::admit::{self, Refused};
 use super::clients;
+use super::door::Door;
+use super::figures::Figures;
 use super::moment::{Wall, ms, round};
 use super::overview::{Overview, Peer, STALE_MS, Seen};
 use super::snapshot::{Node, Snapshot};
@@ -31,55 +33,36 @@ const MEASURE: Duration = Duration::from_secs(60);
 /// The longest answer: a hundred times that of an ordinary node.
 const MAX_ANSWER: u64 = 1024 * 1024;
 
-/// The listener for the peers; it ends when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Told {
-    address: SocketAddr,
-    task: JoinHandle<()>,
-}
-
-impl Told {
-    /// Listens at an address, for those who connect from one of `peers`.
-    pub(crate) async fn open(
-        address: SocketAddr,
-        peers: Vec<IpAddr>,
-        watch: Arc<Watch>,
-    ) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        let serving = clients::serve(listener, CLIENTS, "status for peers", move |client| {
-            let ((mut client, from), watch) = (client, watch.clone());
-            let known = peers.contains(&from.ip().to_canonical());
-            async move {
-                if !known {
-                    debug!(%from, "status for peers: nobody's address");
-                    watch.figures.refused("peers", "stranger");
-                    return Ok(());
+/// Listens at an address, for those who connect from one of `peers`.
+pub(crate) async fn listen(address: SocketAddr, peers: Vec<IpAddr>, watch: Arc<Watch>) -> Door {
+    let told = watch.clone();
+    let serve = move |listener: TcpListener| {
+        clients::serve(
+            listener,
+            CLIENTS,
+            "status for peers",
+            move |(client, from)| {
+                let watch = told.clone();
+                let known = peers.contains(&from.ip().to_canonical());
+                async move {
+                    if !known {
+                        debug!(%from, "status for peers: nobody's address");
+                        watch.figures.refused("peers", "stranger");
+                        return Ok(());
+                    }
+                    timeout(PATIENCE, tell(client, &watch)).await?
                 }
-                let snapshot = watch.snapshot().await;
-                let mut json = serde_json::to_vec(&snapshot)?;
-                json.push(b'\n');
-                timeout(PATIENCE, async {
-                    client.write_all(&json).await?;
-                    client.shutdown().await
-                })
-                .await?
-            }
-        });
-        let task = tokio::spawn(serving);
-        Ok(Self { address, task })
-    }
-
-    /// Where it listens.
-    pub(crate) const fn address(&self) -> SocketAddr {
-        self.address
-    }
+            },
+        )
+    };
+    Door::open("status", address, watch, serve).await
 }
 
-impl Drop for Told {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+async fn tell(mut client: TcpStream, watch: &Watch) -> io::Result<()> {
+    let mut json = serde_json::to_vec(&watch.snapshot().await)?;
+    json.push(b'\n');
+    client.write_all(&json).await?;
+    client.shutdown().await
 }
 
 /// The other nodes, and what they last said.
@@ -101,6 +84,19 @@ struct Known {
     /// How far its clock was ahead by the quickest answer of late, and when that was.
     offset: Option<(Offset, Instant)>,
     error: Option<String>,
+}
+
+/// Why it is not known what a peer says.
+#[derive(Debug, thiserror::Error)]
+enum Unheard {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("no answer within {PATIENCE:?}")]
+    TimedOut,
+    #[error("it does not answer to this node's address")]
+    Silent,
+    #[error(transparent)]
+    Refused(#[from] Refused),
 }
 
 /// By how much a clock is ahead, within half of how long the answer took that told it.
@@ -146,13 +142,13 @@ impl Peers {
     }
 
     /// Asks all of them again and again, for ever, from this address if it matters.
-    pub(crate) async fn ask(self: Arc<Self>, source: Option<IpAddr>) {
+    pub(crate) async fn ask(self: Arc<Self>, source: Option<IpAddr>, figures: Figures) {
         let mut tasks = tokio::task::JoinSet::new();
         for index in 0..self.0.len() {
-            let peers = self.clone();
+            let (peers, figures) = (self.clone(), figures.clone());
             tasks.spawn(async move {
                 if let Some(peer) = peers.0.get(index) {
-                    peer.ask(source).await;
+                    peer.ask(source, &figures).await;
                 }
             });
         }
@@ -195,32 +191,30 @@ impl Asked {
         }
     }
 
-    async fn ask(&self, source: Option<IpAddr>) {
+    async fn ask(&self, source: Option<IpAddr>, figures: &Figures) {
         let Some(address) = self.address else {
             return;
         };
         loop {
-            let answer = timeout(PATIENCE, ask(address, source)).await;
-            let answer = answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-            {
-                let mut known = self.known();
-                match answer {
-                    Ok((snapshot, offset)) if snapshot.node.id == self.node.id => {
-                        known.note(snapshot, offset);
-                    }
-                    Ok((snapshot, _)) => {
-                        let id = snapshot.node.id;
-                        known.error = Some(format!("{address}: it is node {id}"));
-                    }
-                    Err(error) => known.error = Some(format!("{address}: {error}")),
-                }
+            let answer = timeout(PATIENCE, ask(address, source, &self.node)).await;
+            let answer = answer.unwrap_or(Err(Unheard::TimedOut));
+            if let Err(Unheard::Refused(refused)) = &answer {
+                figures.refused("peers", refused.why());
+            }
+            match answer {
+                Ok((snapshot, offset)) => self.known().note(snapshot, offset),
+                Err(error) => self.known().error = Some(format!("{address}: {error}")),
             }
             sleep(PERIOD).await;
         }
     }
 }
 
-async fn ask(address: SocketAddr, source: Option<IpAddr>) -> io::Result<(Snapshot, Offset)> {
+async fn ask(
+    address: SocketAddr,
+    source: Option<IpAddr>,
+    node: &Node,
+) -> Result<(Snapshot, Offset), Unheard> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -233,10 +227,9 @@ async fn ask(address: SocketAddr, source: Option<IpAddr>) -> io::Result<(Snapsho
     let mut text = Vec::new();
     stream.take(MAX_ANSWER).read_to_end(&mut text).await?;
     if text.is_empty() {
-        let text = "it does not answer to this node's address";
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+        return Err(Unheard::Silent);
     }
-    let snapshot: Snapshot = serde_json::from_slice(&text)?;
+    let snapshot = admit::snapshot(&text, node)?;
     let took_ms = ms(began.elapsed());
     // The answer was made in the middle, as far as can be told.
     let ahead_ms = round(snapshot.stamp.at.ms_since(asked) - took_ms / 2.0);

@@ -3,7 +3,6 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use ha_core::io::Handle;
 use sd_notify::NotifyState;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -36,7 +35,9 @@ async fn run(config: &Config) -> Result<(), String> {
     let mut hangups = signal(SignalKind::hangup()).map_err(|error| error.to_string())?;
     let (fatal, mut failures) = mpsc::channel(1);
     let node = Node::start(config, &fatal).await?;
-    tokio::spawn(watchdog(node.driver().clone()));
+    // The driver answers from the loop in which everything runs.
+    let driver = node.driver().clone();
+    tokio::spawn(notify::watchdog(async move || driver.ping().await.is_ok()));
     let status = tokio::spawn(status(node.watch().clone()));
     notify::tell(&[NotifyState::Ready]).await;
     info!("running");
@@ -69,22 +70,6 @@ async fn run(config: &Config) -> Result<(), String> {
     match failure {
         Some(failure) => Err(failure),
         None => ended,
-    }
-}
-
-/// Pings the watchdog of systemd for as long as the loop turns in which everything runs.
-async fn watchdog(driver: Handle) {
-    let Some(limit) = sd_notify::watchdog_enabled() else {
-        return;
-    };
-    let mut ticks = tokio::time::interval(limit / 3);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if driver.ping().await.is_err() {
-            return;
-        }
-        notify::tell(&[NotifyState::Watchdog]).await;
     }
 }
 

@@ -21,6 +21,9 @@ pub(crate) struct Snapshot {
     pub(crate) demotion: Demotion,
     /// What moves together.
     pub(crate) units: Vec<Unit>,
+    /// Where this node cannot be asked although it should be, and why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) closed: BTreeMap<String, String>,
 }
 
 impl Snapshot {
@@ -241,6 +244,31 @@ pub(crate) struct Resource {
     pub(crate) copying: Option<Copying>,
     /// Requests that wait: for the local disk, to be sent, and for the peer's answer.
     pub(crate) queued: u64,
+    /// The split brain that waits for an operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) split: Option<Split>,
+}
+
+/// Both nodes have written alone.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct Split {
+    pub(crate) here: Differing,
+    /// Nothing as long as the other node has not told.
+    pub(crate) there: Option<Differing>,
+}
+
+/// How much of a node's data may differ from the other's.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct Differing {
+    pub(crate) extents: u32,
+    pub(crate) octets: u64,
+}
+
+impl From<hast_proto::control::Differing> for Differing {
+    fn from(differing: hast_proto::control::Differing) -> Self {
+        let hast_proto::control::Differing { extents, octets } = differing;
+        Self { extents, octets }
+    }
 }
 
 /// A synchronisation under way, on a primary.

@@ -2,9 +2,13 @@
 
 use core::fmt::{self, Write};
 
+use super::admit::plain;
 use super::joint::{Failover, Outcome};
 use super::overview::{Overview, Peer};
-use super::snapshot::{Data, Resource, Snapshot, Standing, State, Storage, Unit};
+use super::snapshot::{Data, Differing, Resource, Snapshot, Split, Standing, State, Storage, Unit};
+
+/// How wide the column of steps may be.
+const WIDEST: usize = 60;
 
 /// All nodes, and the last failover of each unit.
 pub(crate) fn status(overview: &Overview) -> String {
@@ -57,6 +61,10 @@ fn node(out: &mut String, snapshot: &Snapshot, age: &str) -> fmt::Result {
         let reasons = list(reasons.map(|it| format!("{} by {}", plain(&it.name), it.amount)));
         line(out, "demoted", &format!("by {}: {reasons}", demotion.level))?;
     }
+    for (door, reason) in &snapshot.closed {
+        let text = format!("{} at {}", plain(door), plain(reason));
+        line(out, "NOT OPEN", &text)?;
+    }
     for one in &snapshot.units {
         unit(out, one)?;
     }
@@ -80,16 +88,21 @@ fn unit(out: &mut String, unit: &Unit) -> fmt::Result {
     for group in &unit.addresses {
         let addresses = list(group.addresses.iter().map(ToString::to_string));
         let serving = match (&group.failed, group.serving.is_empty()) {
-            (Some(effect), _) => format!(", {effect} FAILED"),
+            (Some(effect), _) => format!(", {} FAILED", plain(effect)),
             (None, true) => String::new(),
             (None, false) => ", served here".to_owned(),
         };
-        let (vhid, interface, role) = (group.vhid, plain(&group.interface), &group.role);
+        let (interface, role) = (plain(&group.interface), plain(&group.role));
+        let vhid = group.vhid;
         let text = format!("{addresses}: {role} of {vhid}@{interface}{serving}");
         line(out, "address", &text)?;
     }
     if let Some(storage) = &unit.storage {
         line(out, "storage", &stored(storage))?;
+        let resource = storage.resource.as_ref();
+        if let Some(split) = resource.and_then(|resource| resource.split) {
+            line(out, "SPLIT BRAIN", &told_split(split))?;
+        }
     }
     if unit.state != State::Standby {
         for step in &unit.steps {
@@ -112,7 +125,7 @@ fn unit(out: &mut String, unit: &Unit) -> fmt::Result {
             (true, _) => "cancelled, and has not ended".to_owned(),
             (false, left) => format!("{} left", duration(left.max(0.0))),
         };
-        let (step, action) = (plain(&running.step), &running.action);
+        let (step, action) = (plain(&running.step), plain(&running.action));
         line(out, "running", &format!("{step}: {action}, {how}"))?;
     }
     for check in &unit.checks {
@@ -133,14 +146,15 @@ fn unit(out: &mut String, unit: &Unit) -> fmt::Result {
 fn stored(storage: &Storage) -> String {
     let peer = match storage.peer.as_str() {
         "disconnected" => "no peer connected".to_owned(),
-        role => format!("peer {role}"),
+        role => format!("peer {}", plain(role)),
     };
     let waits = if storage.waits {
         ", waits for the arbiter"
     } else {
         ""
     };
-    let mut text = format!("{}, {}, {peer}{waits}", storage.role, storage.data);
+    let role = plain(&storage.role);
+    let mut text = format!("{role}, {}, {peer}{waits}", storage.data);
     if let Data::Synchronising { done, total } = storage.data {
         let _ = write!(text, " ({} of {})", size(done), size(total));
     }
@@ -151,7 +165,8 @@ fn stored(storage: &Storage) -> String {
 }
 
 fn replicated(resource: &Resource) -> String {
-    let mut text = format!("; {} to {}", resource.replication, plain(&resource.remote));
+    let (replication, remote) = (plain(&resource.replication), plain(&resource.remote));
+    let mut text = format!("; {replication} to {remote}");
     // Nothing fails that writes to a string.
     let _ = match (resource.copying, resource.in_sync) {
         (Some(copying), _) => {
@@ -173,6 +188,15 @@ fn replicated(resource: &Resource) -> String {
     text
 }
 
+fn told_split(split: Split) -> String {
+    let differing = |it: Differing| format!("{} extents ({})", it.extents, size(it.octets));
+    let there = split
+        .there
+        .map_or_else(|| "not known".to_owned(), differing);
+    let here = differing(split.here);
+    format!(" marked here: {here}; on the other node: {there}")
+}
+
 fn failover(out: &mut String, last: &Failover) -> fmt::Result {
     let side = |word, node: &Option<String>| match node {
         Some(node) => format!(" {word} {}", plain(node)),
@@ -192,11 +216,12 @@ fn failover(out: &mut String, last: &Failover) -> fmt::Result {
     let names = last.spans.iter().map(|span| {
         let step = span.step.as_deref().map(plain);
         let name = step.map_or(String::new(), |step| format!("{step}: "));
-        format!("{}: {name}{}", plain(&span.node), span.what)
+        format!("{}: {name}{}", plain(&span.node), plain(&span.what))
     });
     let names: Vec<String> = names.collect();
     let width = names.iter().map(|name| name.chars().count()).max();
-    let width = width.unwrap_or_default();
+    // A name that is longer than any of ours stands out, and makes no other line long.
+    let width = width.unwrap_or_default().min(WIDEST);
     for (span, name) in last.spans.iter().zip(names) {
         let took = duration(span.ended_ms - span.began_ms);
         let result = match (&span.reason, span.result) {
@@ -219,12 +244,6 @@ fn line(out: &mut String, name: &str, text: &str) -> fmt::Result {
 
 fn list(items: impl Iterator<Item = String>) -> String {
     items.collect::<Vec<_>>().join(", ")
-}
-
-/// What comes from elsewhere may hold what makes a terminal do things.
-fn plain(text: &str) -> String {
-    let visible = |char: char| if char.is_control() { '?' } else { char };
-    text.chars().map(visible).collect()
 }
 
 /// A time in the unit in which people would say it.
@@ -266,6 +285,25 @@ mod tests {
         let text = status(&fixture::overview());
         let expected = include_str!("fixture/status.txt");
         assert_eq!(text, expected, "\n{text}");
+    }
+
+    #[test]
+    fn a_split_brain_is_told_with_what_an_operator_decides_by() {
+        let mut overview = fixture::overview();
+        let storage = overview.own.units[0].storage.as_mut().unwrap();
+        let differing = |extents| Differing {
+            extents,
+            octets: u64::from(extents) << 21,
+        };
+        let (here, there) = (differing(3), None);
+        let resource = storage.resource.as_mut().unwrap();
+        resource.split = Some(Split { here, there });
+        let text = status(&overview);
+        let line = "SPLIT BRAIN marked here: 3 extents (6.0 MiB); on the other node: not known";
+        assert!(text.contains(line), "{text}");
+        let there = Some(differing(8));
+        let told = told_split(Split { here, there });
+        assert!(told.ends_with("on the other node: 8 extents (16.0 MiB)"));
     }
 
     #[test]

@@ -415,26 +415,26 @@ pub(crate) mod tests {
         [finished, why]
     }
 
+    /// The unit is wanted here, after so long in standby.
+    fn wanted(took_ms: f64) -> UnitTold {
+        let reason = "the addresses are here";
+        moved(State::Standby, State::Promoting, reason, took_ms)
+    }
+
+    /// Everything is undone, after so long.
+    fn undone(took_ms: f64) -> UnitTold {
+        let reason = "everything is undone";
+        moved(State::Demoting, State::Standby, reason, took_ms)
+    }
+
     /// What a node tells that takes over from one that has died.
     pub(crate) fn takes_over() -> Collector {
         let mut unit = Collector::default();
         unit.hear(at(10.0), &ran("address", "withdraw", 10.0));
-        let cleaned = moved(
-            State::Demoting,
-            State::Standby,
-            "everything is undone",
-            20.0,
-        );
-        assert_eq!(unit.hear(at(20.0), &cleaned), None);
+        assert_eq!(unit.hear(at(20.0), &undone(20.0)), None);
         assert_eq!(unit.timeline(), None);
         unit.became_master(at(9400.0), Some(3400.0));
-        let wanted = moved(
-            State::Standby,
-            State::Promoting,
-            "the addresses are here",
-            9380.0,
-        );
-        unit.hear(at(9500.0), &wanted);
+        unit.hear(at(9500.0), &wanted(9380.0));
         unit.hear(at(9600.0), &ran("files", "become-primary", 100.0));
         unit.hear(at(9850.0), &ran("/srv", "mount", 250.0));
         unit.hear(at(9900.0), &ran("address", "announce", 50.0));
@@ -507,13 +507,9 @@ pub(crate) mod tests {
             unit.hear(at(10_290.0), told);
         }
         unit.hear(at(10_300.0), &ran("/srv", "force-unmount", 10.0));
-        let undone = moved(
-            State::Demoting,
-            State::Standby,
-            "everything is undone",
-            100.0,
-        );
-        let timeline = unit.hear(at(10_300.0), &undone).expect("it has ended");
+        let timeline = unit
+            .hear(at(10_300.0), &undone(100.0))
+            .expect("it has ended");
         assert_eq!(timeline.kind, Kind::Giving);
         assert_eq!(timeline.first_undone_ms(), Some(200.0));
         assert_eq!(timeline.lasted_ms(), 300.0);
@@ -534,32 +530,22 @@ pub(crate) mod tests {
     fn who_was_master_long_before_was_not_waiting() {
         let mut unit = Collector::default();
         unit.became_master(at(0.0), None);
-        let wanted = moved(
-            State::Standby,
-            State::Promoting,
-            "the addresses are here",
-            0.0,
-        );
-        unit.hear(at(LONGEST_WAIT_MS + 1.0), &wanted);
+        let begins = wanted(0.0);
+        unit.hear(at(LONGEST_WAIT_MS + 1.0), &begins);
         assert_eq!(unit.timeline().unwrap().began, at(LONGEST_WAIT_MS + 1.0));
         // Nor is one who is not master.
         let mut unit = Collector::default();
         unit.became_master(at(0.0), Some(3000.0));
         unit.lost_master();
-        unit.hear(at(5.0), &wanted);
+        unit.hear(at(5.0), &begins);
         assert_eq!(unit.timeline().unwrap().began, at(5.0));
     }
 
     #[test]
     fn a_step_that_is_tried_without_end_fills_nothing_up() {
         let mut unit = Collector::default();
-        let wanted = moved(
-            State::Standby,
-            State::Promoting,
-            "the addresses are here",
-            0.0,
-        );
-        unit.hear(at(0.0), &wanted);
+        let begins = wanted(0.0);
+        unit.hear(at(0.0), &begins);
         for count in 0..MAX_RUNS + 9 {
             unit.hear(at(count as f64), &ran("/srv", "mount", 0.5));
         }

@@ -32,6 +32,22 @@ pub(crate) enum HastTold {
     Consistency { mark: String },
     /// A peer, a connection or a request was refused.
     HastRefused { reason: String },
+    /// Both nodes have written alone: how much may differ, for all that each of them knows.
+    HastSplitBrain {
+        extents: u32,
+        octets: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        peer_extents: Option<u32>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        peer_octets: Option<u64>,
+    },
+    /// What this node had changed alone was saved, and is discarded.
+    HastDiscarded {
+        extents: u32,
+        octets: u64,
+        /// Whether what the other node has changed was saved, too.
+        with_peer: bool,
+    },
     /// Something else.
     Hast { text: String },
 }
@@ -65,6 +81,17 @@ pub(crate) fn hast(kind: &EventKind) -> HastTold {
         },
         EventKind::NoOpening { peer, error } => HastTold::HastRefused {
             reason: format!("{peer}: {error}"),
+        },
+        EventKind::SplitBrain { found, .. } => HastTold::HastSplitBrain {
+            extents: found.local.extents,
+            octets: found.local.octets,
+            peer_extents: found.remote.map(|it| it.extents),
+            peer_octets: found.remote.map(|it| it.octets),
+        },
+        EventKind::Discarded(discarded) => HastTold::HastDiscarded {
+            extents: discarded.extents,
+            octets: discarded.octets.get(),
+            with_peer: discarded.with_peer,
         },
         EventKind::Provider(error) => HastTold::DiskFailed {
             reason: error.to_string(),

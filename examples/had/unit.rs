@@ -16,10 +16,7 @@ use super::config::{self, Config, Fsck};
 use super::plan::{self, Subject};
 use super::storage::Stored;
 use super::values::CommandLine;
-use super::{command, health, read};
-
-/// How much of a file of a password is read.
-const MAX_PASSWORD_FILE: u64 = 512;
+use super::{command, health, password};
 
 /// Makes a unit of what was opened for it.
 pub(crate) fn make(
@@ -139,10 +136,8 @@ fn with_arbiter(
         etcd.prefix.clone_from(prefix.get_ref());
     }
     if let (Some(user), Some(file)) = (&arbiter.user, &arbiter.password_file) {
-        let password = read::octets(file.get_ref(), MAX_PASSWORD_FILE)?;
-        let password = core::str::from_utf8(&password).map_err(|error| error.to_string())?;
-        let password = password.lines().next().unwrap_or_default();
-        etcd.credentials = Some(Credentials::new(user.get_ref(), password));
+        let password = password::read(file.get_ref())?;
+        etcd.credentials = Some(Credentials::new(user.get_ref(), &password));
     }
     let arbiter = EtcdArbiter::new(etcd, unit.name.get_ref());
     let arbiter = arbiter.map_err(|error| error.to_string())?;

@@ -18,8 +18,8 @@ use super::hast_log;
 use super::journal::Journal;
 use super::moment::{Clock, Stamp, ms, round};
 use super::snapshot::{
-    Check, Copying, Demotion, Group, Node, Reason as Named, Resource, Running, Snapshot, Standing,
-    Step, Storage, Unit,
+    Check, Copying, Demotion, Group, Node, Reason as Named, Resource, Running, Snapshot, Split,
+    Standing, Step, Storage, Unit,
 };
 use super::timeline::Collector;
 use super::told_carp::carp;
@@ -35,6 +35,8 @@ pub(crate) struct Watch {
     pub(crate) driver: Handle,
     pub(crate) journal: Option<Journal>,
     pub(crate) figures: Figures,
+    /// The doors that cannot be opened, and why.
+    pub(crate) closed: Mutex<BTreeMap<String, String>>,
 }
 
 /// A unit that is watched.
@@ -79,6 +81,21 @@ impl Watched {
 impl Watch {
     pub(crate) fn unit(&self, name: &str) -> Option<&Watched> {
         self.units.iter().find(|unit| unit.names.unit == name)
+    }
+
+    fn closed(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a door is open.
+    pub(crate) fn door_opened(&self, door: &str) {
+        self.closed().remove(door);
+    }
+
+    /// Notes why a door cannot be opened. Returns whether that is news.
+    pub(crate) fn door_closed(&self, door: &str, reason: String) -> bool {
+        let before = self.closed().insert(door.to_owned(), reason.clone());
+        before.is_none_or(|before| before != reason)
     }
 
     /// Tells what this program does.
@@ -252,6 +269,7 @@ impl Watch {
                     .collect(),
             },
             units,
+            closed: self.closed().clone(),
         }
     }
 }
@@ -386,6 +404,10 @@ fn replicated(name: String, status: &ha_core::io::hast::Status) -> Resource {
         device: control.local.to_string(),
         remote: control.remote.to_string(),
         replication: control.replication.as_str().to_owned(),
+        split: control.split_brain.map(|split| Split {
+            here: split.local.into(),
+            there: split.remote.map(Into::into),
+        }),
         ..Resource::default()
     };
     match &status.side {

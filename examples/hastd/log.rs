@@ -147,7 +147,7 @@ fn split_brain(resource: &str, peer: Option<SocketAddr>, found: SplitBrain) {
         octets = local.octets,
         peer_extents = remote.map(|it| it.extents),
         peer_octets = remote.map(|it| it.octets),
-        "split brain: both nodes have written alone; `hastctl discard` on the one to give way"
+        "split brain: both nodes have written alone; `hastctl discard` or `had discard` on the one to give way"
     );
 }
 

@@ -3,11 +3,16 @@
 use core::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
+
+/// What opens a file, and follows no link.
+#[expect(clippy::cast_possible_wrap, reason = "a flag")]
+const NO_LINK: i32 = OFlags::NOFOLLOW.bits() as i32;
 
 /// The file. It goes when this is dropped.
 #[derive(Debug)]
@@ -50,6 +55,8 @@ impl PidFile {
             .write(true)
             .create(true)
             .truncate(false)
+            // Nor is it somebody's file that a link leads to.
+            .custom_flags(NO_LINK)
             .open(path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
@@ -97,6 +104,13 @@ mod tests {
         drop(file);
         assert!(!path.exists());
         PidFile::create(&path).unwrap();
+        // A link is not followed, wherever it leads to.
+        let (theirs, link) = (folder.path().join("theirs"), folder.path().join("link"));
+        fs::write(&theirs, "precious").unwrap();
+        std::os::unix::fs::symlink(&theirs, &link).unwrap();
+        let followed = PidFile::create(&link).unwrap_err();
+        assert!(matches!(followed, PidFileError::Io(_)), "{followed}");
+        assert_eq!(fs::read_to_string(&theirs).unwrap(), "precious");
         let nowhere = PidFile::create(Path::new("/nonexistent/pid")).unwrap_err();
         assert!(matches!(nowhere, PidFileError::Io(_)));
     }

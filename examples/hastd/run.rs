@@ -15,7 +15,7 @@ use super::daemon::{Daemon, Wanted};
 use super::end::End;
 use super::node::{self, LoadError};
 use super::options::Options;
-use super::{background, identity, notify, resource, systemd};
+use super::{background, identity, notify, resource};
 
 /// How long the end waits for system calls that hang, such as those of a dead disk.
 const LAST_CALLS: Duration = Duration::from_secs(1);
@@ -111,7 +111,8 @@ async fn run(options: Options, wanted: Wanted) -> Result<(), Failure> {
     let mut reloads = signal(SignalKind::hangup()).map_err(failed)?;
     let options = Arc::new(options);
     let mut daemon = Daemon::start(options.clone(), wanted).await?;
-    tokio::spawn(systemd::watchdog());
+    // As long as the runtime that all resources run on comes round.
+    tokio::spawn(notify::watchdog(async || true));
     notify::tell(&[NotifyState::Ready]).await;
     if options.detached {
         // To whoever started this; it may be gone.

@@ -4,25 +4,11 @@ use core::fmt::Write;
 
 use hast_proto::Role;
 use sd_notify::NotifyState;
-use tokio::time::MissedTickBehavior;
 
 use super::notify::tell;
 
 /// The longest status line.
 const MAX_STATUS: usize = 500;
-
-/// Pings the watchdog, as long as the runtime that all resources run on comes round.
-pub(crate) async fn watchdog() {
-    let Some(limit) = sd_notify::watchdog_enabled() else {
-        return;
-    };
-    let mut ticks = tokio::time::interval(limit / 3);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        tell(&[NotifyState::Watchdog]).await;
-    }
-}
 
 /// Tells the roles.
 pub(crate) async fn tell_roles(roles: &[(String, Role)]) {

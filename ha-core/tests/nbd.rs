@@ -136,10 +136,14 @@ async fn clients_over_unix_and_tcp_are_served() {
 
 #[tokio::test]
 async fn a_socket_that_was_left_behind_is_replaced_and_no_other() {
+    use std::os::unix::fs::PermissionsExt;
     let path = socket();
     let first = Listener::unix(&path).await.unwrap();
     let second = Listener::unix(&path).await.unwrap_err();
     assert_eq!(second.kind(), ErrorKind::AddrInUse);
+    // Whatever the umask is.
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
     drop(first);
     drop(Listener::unix(&path).await.unwrap());
     std::fs::remove_file(&path).unwrap();

@@ -265,3 +265,101 @@ fn no_message_shows_a_passphrase() {
     let config = parse(&with("").replace("\"x\"", "\"31415926\"")).unwrap();
     assert!(!format!("{:?}", config.units[0].carp[0].get_ref().addresses).contains("31415926"));
 }
+
+fn missing(text: &str) -> String {
+    let config = parse(text).unwrap();
+    let missing = super::look(&config);
+    let told = missing.faults.iter().chain(&missing.warnings);
+    let told = told.map(|fault| fault.in_file(Path::new("f"), text).to_string());
+    told.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn what_this_host_lacks_is_told_with_its_place_and_a_hint() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let node = "[node]\nid = 0\nname = \"alpha\"\n[[node.peer]]\nid = 1\nname = \"beta\"\n";
+    let text = |interface: &str| {
+        format!(
+            "{node}[log]\nevents = \"{}\"\n[hast]\nlisten = [\"10.0.0.1:8457\"]\n\
+             [[unit]]\nname = \"files\"\n[[unit.carp]]\ninterface = \"{interface}\"\nvhid = 1\n\
+             addresses = [\"192.0.2.1/24\"]\npassphrase = \"x\"\n\
+             [unit.resource]\nlocal = \"{}\"\nremote = \"10.0.0.2\"\n\
+             [unit.device]\ndevice = \"/dev/nbd0\"\nattach = [\"a\"]\ndetach = [\"d\"]\n\
+             [[unit.mount]]\nat = \"{}\"\ntype = \"ext4\"\n\
+             [[unit.mount]]\nat = \"{}\"\ntype = \"ext4\"\ndevice = \"/dev/x\"\n",
+            path("log/events"),
+            path("disk"),
+            path("srv"),
+            path("srv/below"),
+        )
+    };
+    let none = "No such file or directory (os error 2)";
+    let told = missing(&text("lo0"));
+    let resource = text("lo0")
+        .lines()
+        .position(|line| line == "[unit.resource]");
+    let resource = resource.unwrap() + 1;
+    let expected = format!(
+        "f:8:10: {}: {none}\n    hint: make its folder: install -d -m 0700\n\
+         f:14:13: this host has no interface lo0\n    hint: did you mean \"lo\"?\n\
+         f:{resource}:1: warning: {}: {none}\n    \
+         hint: `local` is the disk or file whose data are replicated\n\
+         f:26:6: warning: {}: {none}\n    hint: make it: mkdir -p {}",
+        path("log/events"),
+        path("disk"),
+        path("srv"),
+        path("srv"),
+    );
+    assert_eq!(told, expected, "\n{told}");
+    // Not what it should be.
+    std::fs::create_dir(path("log")).unwrap();
+    std::fs::create_dir(path("disk")).unwrap();
+    std::fs::write(path("srv"), "").unwrap();
+    let told = missing(&text("lo"));
+    assert!(told.contains("it is neither a disk nor a file"), "{told}");
+    assert!(told.contains("srv: it is not a folder"), "{told}");
+    assert!(
+        !told.contains("events") && !told.contains("interface"),
+        "{told}"
+    );
+    // All is there.
+    for (name, make) in [("disk", true), ("srv", false)] {
+        let path = folder.path().join(name);
+        match make {
+            true => {
+                std::fs::remove_dir(&path).unwrap();
+                std::fs::write(&path, "").unwrap();
+            }
+            false => {
+                std::fs::remove_file(&path).unwrap();
+                std::fs::create_dir(&path).unwrap();
+            }
+        }
+    }
+    assert_eq!(missing(&text("lo")), "");
+}
+
+#[test]
+fn the_password_of_the_arbiter_is_read_when_the_file_is_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("password");
+    let shown = path.display();
+    let text = with(&format!(
+        "[unit.arbiter]\netcd = [\"http://192.0.2.9:2379\"]\nuser = \"had\"\npassword_file = \"{shown}\""
+    ));
+    let hint = "\n    hint: its first line is the password; who runs had has to be able to read it";
+    let none = "No such file or directory (os error 2)";
+    assert_eq!(refused(&text), format!("f:14:17: {shown}: {none}{hint}"));
+    for (octets, why) in [
+        (&b""[..], "its first line is empty"),
+        (b"\nsecret", "its first line is empty"),
+        (b"\xff\xfe", "it is not UTF-8"),
+        (&[b'x'; 513], "more than 512 bytes"),
+    ] {
+        std::fs::write(&path, octets).unwrap();
+        assert_eq!(refused(&text), format!("f:14:17: {shown}: {why}{hint}"));
+    }
+    std::fs::write(&path, "secret\n").unwrap();
+    parse(&text).unwrap();
+}

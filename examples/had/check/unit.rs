@@ -9,6 +9,7 @@ use ha_core::hast_proto::Replication;
 use toml::Spanned;
 
 use super::super::config::{Arbiter, Config, Mount, Resource, Service, Unit};
+use super::super::password;
 use super::super::plan::{self, ADDRESS, Subject};
 use super::super::values::Seconds;
 use super::{Faults, health};
@@ -235,7 +236,13 @@ fn check_arbiter(arbiter: &Spanned<Arbiter>, faults: &mut Faults) {
             "add password_file = \"/etc/had/etcd-password\"",
         ),
         (None, Some(file)) => faults.at(file.span(), "the password is of no user"),
-        (Some(_), Some(_)) | (None, None) => {}
+        (Some(_), Some(file)) => {
+            if let Err(error) = password::read(file.get_ref()) {
+                let hint = "its first line is the password; who runs had has to be able to read it";
+                faults.hinted(file.span(), error, hint);
+            }
+        }
+        (None, None) => {}
     }
 }
 

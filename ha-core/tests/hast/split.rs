@@ -28,6 +28,34 @@ fn found(kind: &EventKind) -> Option<SplitBrain> {
     }
 }
 
+#[tokio::test]
+async fn what_nobody_waits_for_is_not_discarded() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lost");
+    let mut pair = Pair::new(|_| {}).await;
+    split(&pair).await;
+    pair.a.event("a split brain", found).await;
+    // Ordered, and given up before anything could be done.
+    let order = pair.a.resource.discard(Discard::new(&file, "a"));
+    tokio::time::timeout(core::time::Duration::ZERO, order)
+        .await
+        .unwrap_err();
+    eventually("the role again", async || {
+        let status = pair.a.resource.status().await.unwrap();
+        matches!(status.side, Side::Secondary(it) if it.consistency == Consistency::Consistent)
+    })
+    .await;
+    let status = pair.a.resource.status().await.unwrap();
+    assert!(status.control.split_brain.is_some());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    // Who waits is served.
+    let done = pair.a.resource.discard(Discard::new(&file, "a")).await;
+    assert_eq!(done.unwrap().extents, 1);
+    pair.b.in_sync().await;
+    pair.assert_equal().await;
+    pair.end().await;
+}
+
 fn discarded(kind: &EventKind) -> Option<Discarded> {
     match kind {
         EventKind::Discarded(discarded) => Some(*discarded),

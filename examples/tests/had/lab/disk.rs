@@ -17,14 +17,16 @@ const SIZE: u64 = 48 << 20;
 pub(crate) struct Disk {
     file: PathBuf,
     device: String,
+    /// Where the data begin.
+    offset: u64,
 }
 
 impl Disk {
     /// The disks of two nodes: a resource with an empty file system, the same on both.
     pub(crate) fn pair(dir: &Path) -> [Self; 2] {
         let disks = ["alpha.disk", "beta.disk"].map(|name| Self::new(&dir.join(name)));
-        let offset = create(&disks[0].device);
-        assert_eq!(offset, create(&disks[1].device), "where the data begin");
+        let offset = disks[0].offset;
+        assert_eq!(offset, disks[1].offset, "where the data begin");
         let (image, size) = (dir.join("image"), SIZE - offset);
         let file = File::create(&image).expect("a file");
         file.set_len(size).expect("a file");
@@ -50,14 +52,25 @@ impl Disk {
         let file = File::create(path).expect("a file");
         file.set_len(SIZE).expect("a file");
         let words = ["--find", "--show", &path.display().to_string()];
+        let device = tool("losetup", &words).trim().to_owned();
         Self {
             file: path.to_owned(),
-            device: tool("losetup", &words).trim().to_owned(),
+            offset: create(&device),
+            device,
         }
     }
 
     pub(crate) fn device(&self) -> &str {
         &self.device
+    }
+
+    /// What of the resource is on it.
+    pub(crate) fn data(&self) -> Vec<u8> {
+        let mut device = File::open(&self.device).expect("a disk");
+        device.seek(SeekFrom::Start(self.offset)).expect("a disk");
+        let mut octets = Vec::new();
+        device.read_to_end(&mut octets).expect("data");
+        octets
     }
 
     /// Has each write fail from now on, or not any more.

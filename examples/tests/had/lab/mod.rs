@@ -21,6 +21,13 @@ mod failovers;
 )]
 #[path = "../../../had/main.rs"]
 mod had;
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "neither `main` nor the unit tests of an example are run here"
+)]
+#[path = "../../../hast_extents.rs"]
+mod hast_extents;
 mod machine;
 #[path = "../../../../ha-core/tests/network/namespace.rs"]
 mod namespace;
@@ -69,12 +76,15 @@ pub(crate) fn main() -> ExitCode {
         replication: "fullsync",
         arbiter: false,
     };
-    trials.push(trial("a_split_brain_is_found", move || {
-        split_brain::run(settings);
-    }));
     trials.push(trial("a_node_that_starts_apart_waits", move || {
         apart::run(settings);
     }));
+    for loser in network::Side::BOTH {
+        let name = format!("a_split_brain_is_found_and_{}_gives_way", loser.name());
+        trials.push(trial(&name, move || {
+            split_brain::run(settings, loser);
+        }));
+    }
     let settings = Settings {
         arbiter: true,
         ..settings

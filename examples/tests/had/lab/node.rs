@@ -53,6 +53,11 @@ impl Node {
         }
     }
 
+    /// A place for a file of this node.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
     pub(crate) fn disk(&self) -> &Disk {
         &self.disk
     }

@@ -250,8 +250,11 @@ impl Resource {
     ///
     /// The resource is init or secondary. A secondary's session is ended; meanwhile peers are
     /// refused, and the role cannot be changed; then the role goes on. It takes as long as the
-    /// reading and writing take, whether this future is waited for or not, and no more memory than
-    /// a few MiB.
+    /// reading and writing take, and no more memory than a few MiB.
+    ///
+    /// If this future is dropped before the file is whole, the discard is given up, even while the
+    /// file system of the file hangs; a file that becomes whole after that has discarded nothing.
+    /// Once it is whole, all is done whether this future is waited for or not.
     ///
     /// The file holds what either node has marked, if the peer has told that: then it makes the
     /// other node's data those of this one.

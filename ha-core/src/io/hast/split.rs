@@ -74,6 +74,9 @@ pub enum DiscardError {
     /// [`Settings::role_change`]: super::Settings::role_change
     #[error("operations of the disk have not ended within {0:?}")]
     DiskBusy(Duration),
+    /// Nobody waited for it any more before the file was whole. Nothing is discarded.
+    #[error("given up")]
+    GivenUp,
     /// The provider cannot be used.
     #[error(transparent)]
     Provider(Arc<ProviderError>),

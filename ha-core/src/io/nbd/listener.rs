@@ -6,6 +6,8 @@ use std::io;
 #[cfg(unix)]
 use std::path::Path;
 
+#[cfg(unix)]
+use socket2::{Domain, SockAddr, Socket, Type};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
@@ -13,6 +15,12 @@ use tokio::net::{UnixListener, UnixStream};
 
 /// How long a TCP client says nothing before it is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(30);
+/// Whoever can connect to a device can read and write all of it.
+#[cfg(unix)]
+const MODE: u32 = 0o600;
+/// How many clients wait to be accepted.
+#[cfg(unix)]
+const BACKLOG: i32 = 128;
 
 /// A socket that clients connect to.
 #[derive(Debug)]
@@ -33,6 +41,21 @@ pub(super) enum Stream {
     Unix(UnixStream),
 }
 
+/// Makes a socket that nobody else can use from its first moment: nobody can connect before it
+/// listens, which it does with its mode already.
+#[cfg(unix)]
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    use std::os::fd::OwnedFd;
+    use std::os::unix::fs::PermissionsExt;
+
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE))?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    UnixListener::from_std(OwnedFd::from(socket).into())
+}
+
 impl Listener {
     /// Listens to a TCP address.
     ///
@@ -44,7 +67,8 @@ impl Listener {
     }
 
     /// Listens to a UNIX socket at `path`. One that a server has left behind there is replaced.
-    /// Who may connect depends on the folder and on the umask.
+    /// Its mode is 0600 whatever the umask is: only this user may connect, and nobody has connected
+    /// before. Whoever lets others connect makes [`Listener::Unix`] of a socket of his own.
     ///
     /// # Errors
     ///
@@ -66,7 +90,7 @@ impl Listener {
                 }
             }
         }
-        Ok(Self::Unix(UnixListener::bind(path)?))
+        listen(path).map(Self::Unix)
     }
 
     /// Returns the address that TCP clients connect to.

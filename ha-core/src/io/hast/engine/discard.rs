@@ -24,7 +24,8 @@ type Reply = oneshot::Sender<Outcome>;
 /// A discard under way.
 pub(super) struct Discarding {
     order: Discard,
-    reply: Reply,
+    /// Who waits for it; the discard itself holds it while it is carried out.
+    reply: Option<Reply>,
     /// Until when the disk may take to come to rest; `None` when the discard itself has begun,
     /// which takes as long as it takes.
     until: Option<Instant>,
@@ -59,7 +60,7 @@ impl Engine {
         let until = now + self.common.settings.role_change;
         self.discarding = Some(Discarding {
             order,
-            reply,
+            reply: Some(reply),
             until: Some(until),
         });
     }
@@ -81,6 +82,9 @@ impl Engine {
         if at_rest {
             discarding.until = None;
             let order = discarding.order.clone();
+            let Some(mut reply) = discarding.reply.take() else {
+                return;
+            };
             self.stage = Stage::Init;
             let peer_map = self
                 .common
@@ -90,19 +94,19 @@ impl Engine {
             let opening = self.open();
             self.common.tasks.spawn(async move {
                 let opened = opening.await;
-                Done::Discarded(carry_out(order, peer_map, opened).await)
+                let outcome = carry_out(order, peer_map, opened, &mut reply).await;
+                Done::Discarded(outcome, reply)
             });
         } else if now >= until {
             let busy = DiscardError::DiskBusy(self.common.settings.role_change);
-            self.end_discard(Err(busy));
+            let reply = discarding.reply.take();
+            self.end_discard(Err(busy), reply);
         }
     }
 
     /// Answers, and goes back to the role.
-    pub(super) fn end_discard(&mut self, outcome: Outcome) {
-        let Some(Discarding { reply, .. }) = self.discarding.take() else {
-            return;
-        };
+    pub(super) fn end_discard(&mut self, outcome: Outcome, reply: Option<Reply>) {
+        self.discarding = None;
         if let Ok(discarded) = &outcome {
             self.common.split = None;
             self.common.tell(EventKind::Discarded(*discarded));
@@ -110,7 +114,9 @@ impl Engine {
         if self.role != Role::Init {
             self.change = Some(Change::again(self.role));
         }
-        let _ = reply.send(outcome);
+        if let Some(reply) = reply {
+            let _ = reply.send(outcome);
+        }
     }
 }
 
@@ -119,6 +125,7 @@ async fn carry_out(
     order: Discard,
     peer_map: Option<Bytes>,
     opened: Result<Opened, ProviderError>,
+    reply: &mut Reply,
 ) -> Outcome {
     let opened = opened.map_err(|error| DiscardError::Provider(Arc::new(error)))?;
     let Opened {
@@ -133,7 +140,8 @@ async fn carry_out(
     };
     let machine = discard::Discard::new(config, provider);
     let mut machine = machine.map_err(discard::DiscardError::from)?;
-    let mut file = blocking(move || SavedFile::create(&order.save_to)).await?;
+    let creating = blocking(move || SavedFile::create(&order.save_to));
+    let mut file = unless_gone(reply, creating).await?;
     // The machine knows numbers only; what the system has said tells more.
     let mut told = None;
     while let Some(output) = machine.poll_output() {
@@ -146,7 +154,7 @@ async fn carry_out(
                     let written = file.write(&pieces);
                     Ok((file, written))
                 });
-                let (back, written) = written.await?;
+                let (back, written) = unless_gone(reply, written).await?;
                 file = back;
                 discard::Input::Written(number(written, &mut told))
             }
@@ -155,7 +163,7 @@ async fn carry_out(
                     let published = file.publish();
                     Ok((file, published))
                 });
-                let (back, published) = published.await?;
+                let (back, published) = unless_gone(reply, published).await?;
                 file = back;
                 discard::Input::Published(number(published, &mut told))
             }
@@ -173,6 +181,19 @@ fn number(result: Result<(), DiscardError>, told: &mut Option<DiscardError>) -> 
         *told = Some(error);
         Errno::EIO
     })
+}
+
+/// Does something with the file, unless nobody waits for the outcome any more. A thread that hangs
+/// in it is left to itself, and so is what it holds.
+async fn unless_gone<T>(
+    reply: &mut Reply,
+    work: impl Future<Output = Result<T, DiscardError>>,
+) -> Result<T, DiscardError> {
+    tokio::select! {
+        biased;
+        () = reply.closed() => Err(DiscardError::GivenUp),
+        done = work => done,
+    }
 }
 
 /// Does something that may block.

@@ -58,7 +58,10 @@ pub(super) enum Done {
     Reloaded(Result<Provider, ProviderError>),
     Dialled(SessionId, Which, Result<(Link, SocketAddr), Box<EventKind>>),
     Resolved(Vec<IpAddr>),
-    Discarded(Result<Discarded, DiscardError>),
+    Discarded(
+        Result<Discarded, DiscardError>,
+        oneshot::Sender<Result<Discarded, DiscardError>>,
+    ),
     Closed,
 }
 
