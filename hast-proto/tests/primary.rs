@@ -1931,6 +1931,41 @@ fn a_write_that_waits_is_acknowledged_when_the_peer_has_it_after_all() {
 }
 
 #[test]
+fn a_write_that_the_peer_refuses_is_copied_to_it_without_a_permission() {
+    let mut node = watched();
+    let refused = node.write(0);
+    node.done("map", Ok(()));
+    node.done("write", Ok(()));
+    node.reply(Err(Errno::EIO));
+    let later = node.write(0);
+    node.all_done();
+    let told = node.take();
+    assert!(!told.contains(&format!("{refused} ")), "{told}");
+    assert!(told.contains(&format!("{later} ok")), "{told}");
+    assert!(node.machine.wish().is_some());
+
+    // Refused again, and tried again: what is on the disk, as the later write is not to be undone.
+    assert!(node.machine.poll_timeout().unwrap() <= 10 * SECOND);
+    node.wait(10 * SECOND);
+    assert!(node.take().ends_with("read 0"));
+    node.disk_done(Ok(()));
+    assert!(node.take().ends_with("> write 0"));
+    // A sign of life was asked for, too.
+    node.reply(Ok(()));
+    node.reply(Err(Errno::EIO));
+    node.all_done();
+    assert!(!node.take().contains(" ok"));
+    assert!(node.events.contains(&Event::CopyFailed { extents: 1 }));
+    node.wait(10 * SECOND);
+    node.all_done();
+    let told = node.take();
+    assert!(told.contains(&format!("{refused} ok")), "{told}");
+    assert!(node.machine.is_in_sync());
+    assert_eq!(node.machine.wish(), None);
+    assert_eq!(node.machine.metadata().counters, Counters::default());
+}
+
+#[test]
 fn what_was_acknowledged_and_is_lost_with_the_peer_is_told_at_once() {
     let memsync = Config {
         alone: Alone::Asked,

@@ -98,6 +98,7 @@ fn nothing_acknowledged_is_lost_whatever_fails() {
         "the primary gave way",
         "the secondary gave way",
         "torn frame",
+        "wants to go on alone",
     ];
     let seldom = [
         "copy interrupted",

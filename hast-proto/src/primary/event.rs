@@ -114,8 +114,8 @@ pub enum Alone {
     /// Always. That both nodes did so is found out when they meet again.
     #[default]
     Free,
-    /// After [`Event::WantsAlone`] only, as long as [`Input::Permit`] says. `Async` is as `Memsync`
-    /// then, for the peer would always lack something.
+    /// After [`Event::WantsAlone`] only, as long as [`Input::Permit`] says, or when the peer has them
+    /// after all. `Async` is as `Memsync` then, for the peer would always lack something.
     Asked,
 }
 

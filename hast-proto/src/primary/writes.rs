@@ -1,6 +1,7 @@
 //! Device writes and deletes: when they may go to the disks, and what becomes of them there
 //! (HAST §6.2).
 
+use alloc::vec::Vec;
 use core::ops::Add;
 use core::time::Duration;
 
@@ -385,6 +386,25 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         }
         let completed = self.map.write_completed(range.offset, range.length);
         debug_assert!(completed.is_ok(), "{completed:?}");
+    }
+
+    /// An extent was copied to the peer: with it perhaps the last of what a write waited for that
+    /// the peer had missed.
+    pub(super) fn reached(&mut self) {
+        if self.copy != LocalCopy::Current {
+            return;
+        }
+        let waiting = self.writes.iter().filter(|(_, write)| {
+            let Range { offset, length } = write.range;
+            write.waits_alone() && !self.map.differs_within(offset, length)
+        });
+        let waiting: Vec<u64> = waiting.map(|(key, _)| *key).collect();
+        for key in waiting {
+            if let Some(write) = self.writes.get_mut(&key) {
+                write.remote = Part::Done;
+            }
+            self.advance_write(key);
+        }
     }
 
     /// The nodes differ in a range from now on.

@@ -13,7 +13,7 @@ use hast_proto::handshake::connecting::{self, Which};
 use hast_proto::handshake::{Access, Connection, PrimaryHandshake, SecondaryHandshake, accepting};
 use hast_proto::message::Opening;
 use hast_proto::primary::{
-    self, Config, Event, Input, LocalCopy, Output, Primary, Provider, SessionId,
+    self, Alone, Config, Event, Input, LocalCopy, Output, Primary, Provider, SessionId, WishId,
 };
 use hast_proto::secondary::{self, Secondary};
 use hast_proto::{
@@ -48,6 +48,7 @@ enum Happening {
     Fault,
     Restart { node: usize, role: Role },
     Attach { node: usize },
+    Permit { node: usize, wish: WishId },
 }
 
 /// A connection: `down` is from the primary to the secondary.
@@ -209,6 +210,10 @@ impl World {
             map_delay: Duration::from_millis(50),
             settle_delay: Duration::from_millis(300),
             max_unsettled: 4,
+            alone: match random.chance(25) {
+                true => Alone::Asked,
+                false => Alone::Free,
+            },
             ..Config::default()
         };
         let nodes = [Node::new(), Node::new()];
@@ -384,6 +389,12 @@ impl World {
                 self.nodes[node].alive = true;
                 self.set_role(node, role);
                 self.drain(node);
+            }
+            Happening::Permit { node, wish } => {
+                if let Some(primary) = &mut self.nodes[node].primary {
+                    primary.handle(now, Input::Permit(wish, None));
+                    self.drain(node);
+                }
             }
             Happening::Attach { node } => {
                 let it = &mut self.nodes[node];
@@ -575,11 +586,24 @@ impl World {
             Event::LocalFailed { complete: true, .. } => "local failed, peer complete",
             Event::LocalFailed { .. } => "local failed, peer incomplete",
             Event::PeerError(_) => "peer error",
+            Event::WantsAlone(_) => "wants to go on alone",
             _ => "other event",
         });
+        if let Event::WantsAlone(wish) = *event {
+            self.wishes(node, wish);
+        }
         if matches!(event, Event::LocalFailed { .. }) {
             let delay = self.random.between(1000, SECOND);
             self.after(delay, Happening::Attach { node });
+        }
+    }
+
+    /// Permits what a node asks for, soon or late, or never: then its writes wait for the peer.
+    fn wishes(&mut self, node: usize, wish: WishId) {
+        let parted = self.network_down_until == reunion::FOREVER;
+        if parted || self.random.chance(50) {
+            let delay = self.random.between(1000, 3 * SECOND);
+            self.after(delay, Happening::Permit { node, wish });
         }
     }
 
