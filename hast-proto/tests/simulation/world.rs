@@ -698,6 +698,7 @@ impl World {
                 let layout = it.disk.metadata.layout;
                 let mut config = secondary::Config::new(layout, established.source, it.disk.mark);
                 config.timeout = Duration::from_secs(2);
+                config.keep_map = established.keep_map;
                 let mut session = Secondary::new(config);
                 session.handle(seconds(self.now), secondary::Input::Start);
                 it.session = Some(session);
