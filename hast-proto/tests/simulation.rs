@@ -80,6 +80,7 @@ fn nothing_acknowledged_is_lost_whatever_fails() {
         "copy failed",
         "copy from the peer",
         "copy to the peer",
+        "disk operation given up",
         "failover",
         "local failed, peer complete",
         "local read failed",

@@ -211,7 +211,8 @@ pub enum Input {
     Permit(WishId, Option<Duration>),
     /// What was permitted is not any more.
     Revoke,
-    /// The role is to change.
+    /// The role is to change. Operations [of the data](DiskOperation::is_of_data) that have not begun
+    /// need not be done any more: nothing was acknowledged on their strength. Report them as failed.
     Stop,
 }
 

@@ -76,6 +76,13 @@ impl Disk {
         self.running.insert(ticket, Running { operation, covers });
     }
 
+    /// Leaves an operation on the data undone; false if it is none.
+    pub fn give_up(&mut self, ticket: u64) -> bool {
+        let of_data = |running: &Running| running.operation.is_of_data();
+        let found = self.running.get(&ticket).is_some_and(of_data);
+        found && self.running.remove(&ticket).is_some()
+    }
+
     pub fn is_idle(&self) -> bool {
         self.running.is_empty()
     }

@@ -17,8 +17,8 @@ use hast_proto::primary::{
 };
 use hast_proto::secondary::{self, Secondary};
 use hast_proto::{
-    Checksum, Compression, Consistency, DiskOperation, KeepDirty, Layout, Metadata, OperationId,
-    Replication, RequestSize, ResourceId, ResourceName, Role, Sealer, Token, Version,
+    Checksum, Compression, Consistency, DiskOperation, Errno, KeepDirty, Layout, Metadata,
+    OperationId, Replication, RequestSize, ResourceId, ResourceName, Role, Sealer, Token, Version,
 };
 
 use crate::client::Client;
@@ -1142,7 +1142,31 @@ impl World {
         let primary = self.nodes[node].primary.as_mut().unwrap();
         primary.handle(now, Input::Stop);
         self.drain(node);
+        self.give_up(node);
         self.promote(1 - node);
+    }
+
+    /// Leaves undone some of what a primary that was stopped has asked of its disk.
+    fn give_up(&mut self, node: usize) {
+        let now = seconds(self.now);
+        let tickets: Vec<(u64, OperationId)> = self.nodes[node]
+            .tickets
+            .iter()
+            .filter_map(|(ticket, owner)| match owner {
+                Owner::Primary(id) => Some((*ticket, *id)),
+                Owner::Session(_) | Owner::Door => None,
+            })
+            .collect();
+        for (ticket, id) in tickets {
+            if self.random.chance(50) && self.nodes[node].disk.give_up(ticket) {
+                self.seen.note("disk operation given up");
+                self.nodes[node].tickets.remove(&ticket);
+                if let Some(primary) = &mut self.nodes[node].primary {
+                    primary.handle(now, Input::Disk(id, Err(Errno::ECANCELED)));
+                }
+            }
+        }
+        self.drain(node);
     }
 }
 
