@@ -280,7 +280,12 @@ pub enum Event {
     },
     /// The local disk has failed a READ; the peer was asked if it can be.
     LocalReadFailed(Errno),
-    /// The local disk has failed, and is not used any more.
+    /// The local disk has failed a WRITE or DELETE while the peer lacked something: that request was
+    /// answered with an error, and its extents are copied to the peer. The disk is still used, as
+    /// nobody else has everything.
+    LocalWriteFailed(Errno),
+    /// The local disk has failed, and is not used any more: a WRITE or DELETE that the peer makes up
+    /// for, a FLUSH, or what is kept beside the data.
     LocalFailed {
         /// How.
         error: Errno,

@@ -8,7 +8,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::peer::Asked;
-use super::{Alone, LocalCopy, Part, Primary, Purpose, RequestId, State, is_unsupported};
+use super::{Alone, Event, LocalCopy, Part, Primary, Purpose, RequestId, State, is_unsupported};
 use crate::disk::DiskOperation;
 use crate::message::Request;
 use crate::payload::Payload;
@@ -312,9 +312,15 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
                 &mut self.stats.write_errors
             };
             *count = count.saturating_add(1);
-            // HAST §6.2: the original takes the write for done if the peer has it, and reads
-            // the old data afterwards.
-            self.fail_local(now, error);
+            if self.copy == LocalCopy::Current && self.map.to_copy() != 0 {
+                // No copy is complete but this one: all of it is worth more than this block, which
+                // is answered for with an error, and stays marked.
+                self.event(Event::LocalWriteFailed(error));
+            } else {
+                // HAST §6.2: the original takes the write for done if the peer has it, and reads
+                // the old data afterwards.
+                self.fail_local(now, error);
+            }
         }
         self.advance_write(key);
     }

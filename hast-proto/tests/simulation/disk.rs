@@ -113,11 +113,15 @@ impl Disk {
         } else {
             &mut self.fail_reads
         };
-        let data = matches!(
+        // What the nodes know of each other is kept: that it cannot be is no matter of the data.
+        let may_fail = matches!(
             operation,
-            DiskOperation::Read { .. } | DiskOperation::Write { .. } | DiskOperation::Delete { .. }
+            DiskOperation::Read { .. }
+                | DiskOperation::Write { .. }
+                | DiskOperation::Delete { .. }
+                | DiskOperation::StoreMap { .. }
         );
-        if data && *fails > 0 {
+        if may_fail && *fails > 0 {
             *fails -= 1;
             return Some(Err(Errno::EIO));
         }

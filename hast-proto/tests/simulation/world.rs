@@ -585,6 +585,7 @@ impl World {
             Event::LocalReadFailed(_) => "local read failed",
             Event::LocalFailed { complete: true, .. } => "local failed, peer complete",
             Event::LocalFailed { .. } => "local failed, peer incomplete",
+            Event::LocalWriteFailed(_) => "local write failed",
             Event::PeerError(_) => "peer error",
             Event::WantsAlone(_) => "wants to go on alone",
             _ => "other event",
@@ -1097,7 +1098,9 @@ impl World {
                     self.after(delay, Happening::Restart { node, role });
                 }
             }
-            6 if self.is_in_sync(node) => self.nodes[node].disk.fail_writes = 1,
+            6 if self.is_in_sync(node) || self.random.chance(50) => {
+                self.nodes[node].disk.fail_writes = 1;
+            }
             7 => self.nodes[other].disk.fail_writes = 1,
             8 => self.nodes[node].disk.fail_reads = 1,
             9 | 10 => {
