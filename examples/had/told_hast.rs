@@ -128,7 +128,7 @@ fn leading(event: &primary::Event) -> HastTold {
             extents: *extents,
             reason: "requests failed; to be tried again",
         },
-        Event::LocalReadFailed(error) => HastTold::DiskFailed {
+        Event::LocalReadFailed(error) | Event::LocalWriteFailed(error) => HastTold::DiskFailed {
             reason: error.to_string(),
             given_up: false,
         },

@@ -109,6 +109,9 @@ fn primary_event(resource: &str, event: &primary::Event) {
             );
         }
         Event::LocalReadFailed(error) => warn!(resource, %error, "local disk failed a read"),
+        Event::LocalWriteFailed(error) => {
+            error!(resource, %error, "local disk failed a write; it has the only complete copy");
+        }
         Event::LocalFailed { error, complete } => {
             error!(resource, %error, peer_has_all = complete, "local disk failed; not used any more");
         }

@@ -90,3 +90,14 @@ pub enum DiskOperation {
     /// Keep the mark, durably, wherever that is.
     StoreConsistency(Consistency),
 }
+
+impl DiskOperation {
+    /// Whether it is for the data, and not for what is kept beside: a READ, WRITE, DELETE or FLUSH.
+    #[must_use]
+    pub const fn is_of_data(&self) -> bool {
+        match self {
+            Self::Read { .. } | Self::Write { .. } | Self::Delete { .. } | Self::Flush => true,
+            Self::StoreMap { .. } | Self::StoreMetadata(_) | Self::StoreConsistency(_) => false,
+        }
+    }
+}

@@ -39,7 +39,8 @@
 //!   session that synchronises: a crash between the two would leave a mixture that looks
 //!   healthy (HAST §5.5, hole 2).
 //! - The activemap is cleared by the first request, after the mark: by then the primary has
-//!   stored what it has merged (HAST §14.38).
+//!   stored what it has merged (HAST §14.38). Where nobody could be asked for that afterwards, it
+//!   stays: see [`Config::keep_map`].
 //! - Writes that were received are executed even if the connection is gone: "received" has
 //!   allowed the primary to acknowledge them.
 //!
@@ -333,7 +334,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Secondary<T> {
             Request::Keepalive | Request::Progress(_) => return,
         };
         self.note_synchronisation(now, sequence, &work);
-        if self.clearing == Clearing::NotYet {
+        if self.clearing == Clearing::NotYet && !self.config.keep_map {
             self.clearing = Clearing::Due;
         }
         self.clear_map();

@@ -345,6 +345,16 @@ impl Node {
         self.input(Input::Timeout);
     }
 
+    /// The disk fails while the peer lacks something.
+    fn fail_alone(&mut self) {
+        self.write(0);
+        self.done("map", Ok(()));
+        self.done("write", Err(Errno::EIO));
+        self.request(DeviceRequest::Flush);
+        self.done("flush", Err(Errno::EIO));
+        assert_eq!(self.machine.copy(), LocalCopy::Failed { complete: false });
+    }
+
     fn lose(&mut self) {
         let id = self.session.unwrap();
         self.input(Input::Closed(id));
@@ -418,9 +428,7 @@ fn situation(column: usize) -> Node {
         }
         _ => {
             let mut node = Node::alone();
-            node.write(0);
-            node.done("map", Ok(()));
-            node.done("write", Err(Errno::EIO));
+            node.fail_alone();
             node
         }
     }
@@ -929,8 +937,10 @@ fn a_local_failure_without_a_complete_peer_fails_requests() {
     node.lose();
     node.write(0);
     node.done("map", Ok(()));
+    node.done("write", Ok(()));
     node.take();
-    node.done("write", Err(Errno::EIO));
+    // Without the counter nobody would know that it wrote alone.
+    node.done("metadata", Err(Errno::EIO));
     assert_eq!(node.take(), "1 EIO");
     assert_eq!(node.machine.copy(), LocalCopy::Failed { complete: false });
     node.input(Input::Attach(same_disk()));
@@ -939,6 +949,47 @@ fn a_local_failure_without_a_complete_peer_fails_requests() {
         node.machine.map().differs(0),
         "what was marked stays marked"
     );
+}
+
+#[test]
+fn the_only_copy_is_not_given_up_for_one_block() {
+    // Nobody is there; or somebody is, who lacks this very write.
+    for present in [false, true] {
+        let mut node = Node::up(config());
+        if !present {
+            node.lose();
+        }
+        node.write(0);
+        node.done("map", Ok(()));
+        if present {
+            node.reply(Err(Errno::EIO));
+        }
+        node.take();
+        node.done("write", Err(Errno::EIO));
+        assert_eq!(node.take(), "1 EIO");
+        assert!(
+            node.events.contains(&Event::LocalWriteFailed(Errno::EIO)),
+            "{:?}",
+            node.events
+        );
+        assert_eq!(node.machine.stats().write_errors, 1);
+        // It is served further, from here, and nothing was acknowledged that the peer lacks.
+        assert_eq!(node.machine.copy(), LocalCopy::Current);
+        assert_eq!(node.machine.metadata().counters, Counters::default());
+        let read = node.read(0);
+        assert_eq!(node.take(), "read 0");
+        node.disk_done(Ok(()));
+        assert_eq!(node.take(), format!("{read} ok"));
+        // What either has of it, they agree in the end.
+        assert!(node.machine.map().differs(0) && !node.machine.is_in_sync());
+        node.wait(10 * SECOND);
+        if !present {
+            node.establish(EVEN);
+        }
+        node.all_done();
+        assert!(node.take().contains("read 0, "), "copied from here");
+        assert!(node.machine.is_in_sync());
+    }
 }
 
 /// The disk that has failed works again.
@@ -954,10 +1005,7 @@ fn same_disk() -> Provider {
 fn failed_alone(peer: Peer) -> Node {
     let mut node = Node::up(config());
     node.lose();
-    node.write(0);
-    node.done("map", Ok(()));
-    node.done("write", Err(Errno::EIO));
-    assert_eq!(node.machine.copy(), LocalCopy::Failed { complete: false });
+    node.fail_alone();
     node.wait(SECOND);
     node.take();
     node.establish(peer);
@@ -1086,7 +1134,7 @@ fn nothing_replaces_a_disk_that_has_what_the_peer_lacks() {
     node.input(Input::Start);
     node.write(0);
     node.all_done();
-    node.write(0);
+    node.request(DeviceRequest::Flush);
     node.disk_done(Err(Errno::EIO));
     node.input(Input::Attach(unpaired.clone()));
     assert_eq!(node.machine.copy(), LocalCopy::Failed { complete: false });
@@ -1106,12 +1154,9 @@ fn a_step_of_before_the_failure_copies_nothing_after_it() {
     }
     // Both halves of the extent are on their way to the peer when the disk fails, and works again.
     node.write(16384);
-    node.done("map", Ok(()));
-    node.done("write", Err(Errno::EIO));
+    node.done("map", Err(Errno::EIO));
     node.input(Input::Attach(same_disk()));
     assert!(node.machine.map().differs(0));
-    node.sent.rotate_right(1);
-    node.reply(Ok(()));
     node.reply(Ok(()));
     node.reply(Ok(()));
     // The new walk copies both anew, of which only one has ended.
@@ -1928,6 +1973,41 @@ fn a_write_that_waits_is_acknowledged_when_the_peer_has_it_after_all() {
     node.write(0);
     node.all_done();
     assert_eq!(node.machine.wish(), Some(WishId(1)));
+}
+
+#[test]
+fn a_write_that_the_peer_refuses_is_copied_to_it_without_a_permission() {
+    let mut node = watched();
+    let refused = node.write(0);
+    node.done("map", Ok(()));
+    node.done("write", Ok(()));
+    node.reply(Err(Errno::EIO));
+    let later = node.write(0);
+    node.all_done();
+    let told = node.take();
+    assert!(!told.contains(&format!("{refused} ")), "{told}");
+    assert!(told.contains(&format!("{later} ok")), "{told}");
+    assert!(node.machine.wish().is_some());
+
+    // Refused again, and tried again: what is on the disk, as the later write is not to be undone.
+    assert!(node.machine.poll_timeout().unwrap() <= 10 * SECOND);
+    node.wait(10 * SECOND);
+    assert!(node.take().ends_with("read 0"));
+    node.disk_done(Ok(()));
+    assert!(node.take().ends_with("> write 0"));
+    // A sign of life was asked for, too.
+    node.reply(Ok(()));
+    node.reply(Err(Errno::EIO));
+    node.all_done();
+    assert!(!node.take().contains(" ok"));
+    assert!(node.events.contains(&Event::CopyFailed { extents: 1 }));
+    node.wait(10 * SECOND);
+    node.all_done();
+    let told = node.take();
+    assert!(told.contains(&format!("{refused} ok")), "{told}");
+    assert!(node.machine.is_in_sync());
+    assert_eq!(node.machine.wish(), None);
+    assert_eq!(node.machine.metadata().counters, Counters::default());
 }
 
 #[test]

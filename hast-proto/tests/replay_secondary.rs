@@ -89,6 +89,7 @@ impl Node<'_> {
     fn start(&mut self, established: &Established) {
         let layout = self.provider.metadata().layout;
         let mut config = secondary::Config::new(layout, established.source, self.consistency);
+        config.keep_map = established.keep_map;
         if self.session.name != "maxphys-1m" {
             config.max_transfer = Length::MAX_TRANSFER;
         }

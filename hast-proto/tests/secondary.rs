@@ -370,6 +370,24 @@ fn the_first_request_clears_the_map_and_nothing_else_does() {
 }
 
 #[test]
+fn a_map_that_is_to_be_kept_is_not_cleared() {
+    let mut config = Config::new(
+        small_layout(),
+        SyncSource::Secondary,
+        Consistency::Consistent,
+    );
+    config.keep_map = true;
+    let mut session = Session::with(config);
+    session.input(Input::Start);
+    session.request(read(1, 0));
+    session.request(write(2, 512, false));
+    assert_eq!(session.take(), "read 0, write 512");
+    session.all_done();
+    session.input(Input::Closed);
+    assert!(!session.take().contains("clear"));
+}
+
+#[test]
 fn the_mark_is_on_disk_before_the_first_write_and_the_clearing() {
     let mut session = Session::idle(SyncSource::Primary);
     session.input(Input::Start);

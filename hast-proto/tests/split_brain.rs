@@ -19,7 +19,9 @@ use hast_proto::decision::{
 use hast_proto::discard::{self, Discard, DiscardError};
 use hast_proto::frame::{Encoder, Frame, Phase};
 use hast_proto::handshake::connecting::{self, Which};
-use hast_proto::handshake::{Access, Connection, PrimaryHandshake, SecondaryHandshake, accepting};
+use hast_proto::handshake::{
+    Access, Connection, Established, PrimaryHandshake, SecondaryHandshake, accepting,
+};
 use hast_proto::message::{FirstStep, Opening, Reunion, SecondAnswer, SecondStep};
 use hast_proto::primary::{self, Event, LocalCopy, Primary, Provider};
 use hast_proto::saved::{HEADER_LEN, Next, PIECE_HEAD_LEN, Reader};
@@ -189,8 +191,12 @@ impl Met {
     }
 
     fn rule(&self) -> Option<Rule> {
+        self.established().map(|it| it.rule)
+    }
+
+    fn established(&self) -> Option<Established> {
         self.outputs.iter().find_map(|output| match output {
-            accepting::Output::Established(established) => Some(established.rule),
+            accepting::Output::Established(established) => Some(*established),
             _ => None,
         })
     }
@@ -259,20 +265,29 @@ fn a_secondary_gives_way_by_its_counter_and_stores_it_first() {
 
 #[test]
 fn a_secondary_that_is_the_source_says_so_on_disk_first() {
-    // Row 4, and row 11: its map is cleared by the session, and proves nothing from then on.
+    // Row 4, and row 11: its map is cleared by the session, and proves nothing from then on. But a
+    // real primary tells nobody what it lacks, so that the map stays.
     let own = || {
         let metadata = metadata(1, Role::Primary);
         (metadata, map(4), Consistency::Consistent)
     };
     for (peer, reunion) in [
         (counters(0, 0), None),
+        (counters(0, 0), says(Changes::Possible)),
         (counters(1, 0), says(Changes::None)),
     ] {
+        let is_real = reunion.is_none();
         let met = meet(GiveWay::Unchanged, own(), peer, reunion);
-        let stored = met.stored.unwrap();
+        let stored = met.stored.as_ref().unwrap();
         assert_eq!(stored.previous_role, Role::Secondary);
         assert_eq!(stored.counters, counters(1, 0));
+        assert_eq!(met.established().unwrap().keep_map, is_real);
     }
+    // Not where the primary is the source: it has merged the map, and sends what it lacks itself.
+    let met = meet(GiveWay::Unchanged, own(), counters(1, 1), None);
+    let established = met.established().unwrap();
+    assert_eq!(established.source, SyncSource::Primary);
+    assert!(!established.keep_map);
     // Not one whose data are a mixture.
     let mixture = (
         metadata(1, Role::Primary),

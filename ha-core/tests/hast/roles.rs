@@ -1,13 +1,16 @@
 //! Changes of the role, and what becomes of those who use the device.
 
+use core::sync::atomic::Ordering;
 use core::time::Duration;
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Instant;
 
 use ha_core::hast_proto::primary::LocalCopy;
 use ha_core::hast_proto::{Consistency, Role};
 use ha_core::io::block::BlockDevice;
 use ha_core::io::hast::{DeviceError, EventKind, RoleError, Side};
+use tokio::task::JoinSet;
 
 use crate::pair::{Pair, eventually, noise, read};
 use crate::relay::Weather;
@@ -130,6 +133,41 @@ async fn a_disk_that_hangs_is_reported_in_time() {
     })
     .await;
     pair.a.resource.set_role(Role::Secondary).await.unwrap();
+    pair.end().await;
+}
+
+#[tokio::test]
+async fn what_a_slow_disk_has_not_begun_is_left_undone() {
+    let pair = Pair::new(|_| {}).await;
+    let device = pair.start().await;
+    pair.a.in_sync().await;
+    // From now on the extent is marked.
+    device.write(0, noise(1, 512)).await.unwrap();
+    pair.a.disk.hang(true);
+    let before = pair.a.disk.writes.load(Ordering::Relaxed);
+    let mut writing = JoinSet::new();
+    for number in 0..200 {
+        let device = Arc::clone(&device);
+        writing.spawn(async move { device.write(number * 512, noise(number, 512)).await });
+    }
+    eventually("all are on their way", async || {
+        pair.a.primary().await.queues.local == 200
+    })
+    .await;
+    let resource = pair.a.resource.clone();
+    let change = tokio::spawn(async move { resource.set_role(Role::Init).await });
+    while let Some(written) = writing.join_next().await {
+        let failed = written.unwrap().unwrap_err();
+        assert_eq!(failed.kind(), ErrorKind::NotConnected);
+    }
+    pair.a.disk.hang(false);
+    change.await.unwrap().unwrap();
+    let done = pair.a.disk.writes.load(Ordering::Relaxed) - before;
+    assert!(done < 100, "{done} writes of a role that has ended");
+    // The peer has done them all: what differs is marked.
+    pair.a.resource.set_role(Role::Primary).await.unwrap();
+    pair.agreed().await;
+    pair.assert_equal().await;
     pair.end().await;
 }
 

@@ -146,6 +146,11 @@ pub struct Established {
     pub rule: Rule,
     /// Who has the current data.
     pub source: SyncSource,
+    /// Whether this node's activemap stays as it is in the session: for
+    /// [`Config::keep_map`](crate::secondary::Config::keep_map). So it is when this node is the
+    /// source for a real primary, which may go on alone before it has copied everything, and tells
+    /// nobody what it lacks then.
+    pub keep_map: bool,
 }
 
 /// Why an opening was refused.
@@ -476,6 +481,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> SecondaryHandshake<T> {
             answer,
         } = decided;
         let (first, version) = (completing.first, completing.version);
+        let is_real = completing.step.reunion.is_none();
         self.outputs
             .push_back(Output::Decide(first, version, answer));
         self.outputs.push_back(Output::Established(Established {
@@ -484,6 +490,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> SecondaryHandshake<T> {
             version,
             rule: synchronise.rule,
             source: synchronise.source,
+            keep_map: is_real && synchronise.source == SyncSource::Secondary,
         }));
     }
 

@@ -3,6 +3,9 @@
 //! Two nodes that do not reach each other must not both acknowledge writes. Where somebody keeps
 //! watch over that ([`Alone::Asked`]), this node first asks, and acknowledges nothing that the peer
 //! lacks before it was permitted. What was asked lasts until the peer has everything again.
+//!
+//! What waits need not wait for that permission: a peer that is back is given it at once, and what
+//! a peer has refused that is still there, the synchronisation copies with its next walk.
 
 use alloc::vec::Vec;
 use core::ops::Add;

@@ -213,8 +213,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
                 return;
             };
             let range = Range::new(step.offset, step.length);
-            let mut writes = self.writes.values();
-            let locked = writes.any(|write| write.issued && write.range.overlaps(range))
+            // What waits for the peer, on the local disk, is waiting for this very step.
+            let mut writes = self.writes.values().filter(|write| write.issued);
+            let locked = writes.any(|write| write.range.overlaps(range) && !write.waits_alone())
                 || self.copying.overlaps(range);
             if locked {
                 self.copying.blocked = Some(step);
@@ -342,10 +343,11 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             // Its walk is over; and the map may be another one, that counts walks anew.
             return;
         }
-        if let Some(finished) = self.map.step_done(step, outcome) {
-            if finished.agree == Agree::StepFailed {
-                self.copy_later();
-            }
+        let finished = self.map.step_done(step, outcome);
+        match finished.map(|finished| finished.agree) {
+            Some(Agree::Yes) => self.reached(),
+            Some(Agree::StepFailed) => self.copy_later(),
+            Some(Agree::WriteMissed) | None => {}
         }
     }
 

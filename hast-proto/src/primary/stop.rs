@@ -1,5 +1,8 @@
 //! The end: everything pending fails, what was acknowledged reaches the peer, and the disk comes
 //! to rest.
+//!
+//! What the disk has not begun of a failed write may be left undone, as in a crash: its extents are
+//! marked.
 
 use core::ops::Add;
 use core::time::Duration;

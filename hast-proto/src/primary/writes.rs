@@ -1,13 +1,14 @@
 //! Device writes and deletes: when they may go to the disks, and what becomes of them there
 //! (HAST §6.2).
 
+use alloc::vec::Vec;
 use core::ops::Add;
 use core::time::Duration;
 
 use bytes::Bytes;
 
 use super::peer::Asked;
-use super::{Alone, LocalCopy, Part, Primary, Purpose, RequestId, State, is_unsupported};
+use super::{Alone, Event, LocalCopy, Part, Primary, Purpose, RequestId, State, is_unsupported};
 use crate::disk::DiskOperation;
 use crate::message::Request;
 use crate::payload::Payload;
@@ -311,9 +312,15 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
                 &mut self.stats.write_errors
             };
             *count = count.saturating_add(1);
-            // HAST §6.2: the original takes the write for done if the peer has it, and reads
-            // the old data afterwards.
-            self.fail_local(now, error);
+            if self.copy == LocalCopy::Current && self.map.to_copy() != 0 {
+                // No copy is complete but this one: all of it is worth more than this block, which
+                // is answered for with an error, and stays marked.
+                self.event(Event::LocalWriteFailed(error));
+            } else {
+                // HAST §6.2: the original takes the write for done if the peer has it, and reads
+                // the old data afterwards.
+                self.fail_local(now, error);
+            }
         }
         self.advance_write(key);
     }
@@ -385,6 +392,25 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         }
         let completed = self.map.write_completed(range.offset, range.length);
         debug_assert!(completed.is_ok(), "{completed:?}");
+    }
+
+    /// An extent was copied to the peer: with it perhaps the last of what a write waited for that
+    /// the peer had missed.
+    pub(super) fn reached(&mut self) {
+        if self.copy != LocalCopy::Current {
+            return;
+        }
+        let waiting = self.writes.iter().filter(|(_, write)| {
+            let Range { offset, length } = write.range;
+            write.waits_alone() && !self.map.differs_within(offset, length)
+        });
+        let waiting: Vec<u64> = waiting.map(|(key, _)| *key).collect();
+        for key in waiting {
+            if let Some(write) = self.writes.get_mut(&key) {
+                write.remote = Part::Done;
+            }
+            self.advance_write(key);
+        }
     }
 
     /// The nodes differ in a range from now on.

@@ -35,6 +35,9 @@ pub struct Config {
     pub source: SyncSource,
     /// The mark, as it is on disk.
     pub consistency: Consistency,
+    /// Whether the activemap stays as it is, so that a discard finds what this node alone has.
+    /// Otherwise the first request clears it.
+    pub keep_map: bool,
 }
 
 impl Config {
@@ -51,6 +54,7 @@ impl Config {
             settle: Some(Duration::from_secs(20)),
             source,
             consistency,
+            keep_map: false,
         }
     }
 }

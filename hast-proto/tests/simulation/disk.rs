@@ -76,6 +76,13 @@ impl Disk {
         self.running.insert(ticket, Running { operation, covers });
     }
 
+    /// Leaves an operation on the data undone; false if it is none.
+    pub fn give_up(&mut self, ticket: u64) -> bool {
+        let of_data = |running: &Running| running.operation.is_of_data();
+        let found = self.running.get(&ticket).is_some_and(of_data);
+        found && self.running.remove(&ticket).is_some()
+    }
+
     pub fn is_idle(&self) -> bool {
         self.running.is_empty()
     }
@@ -106,11 +113,15 @@ impl Disk {
         } else {
             &mut self.fail_reads
         };
-        let data = matches!(
+        // What the nodes know of each other is kept: that it cannot be is no matter of the data.
+        let may_fail = matches!(
             operation,
-            DiskOperation::Read { .. } | DiskOperation::Write { .. } | DiskOperation::Delete { .. }
+            DiskOperation::Read { .. }
+                | DiskOperation::Write { .. }
+                | DiskOperation::Delete { .. }
+                | DiskOperation::StoreMap { .. }
         );
-        if data && *fails > 0 {
+        if may_fail && *fails > 0 {
             *fails -= 1;
             return Some(Err(Errno::EIO));
         }

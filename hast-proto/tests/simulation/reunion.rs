@@ -13,7 +13,7 @@ use crate::disk::{SECTOR, Value, octets, values};
 /// Requests from here on are not the client's.
 pub(super) const ALONE: u64 = 1 << 40;
 /// Never.
-const FOREVER: Time = 1 << 60;
+pub(super) const FOREVER: Time = 1 << 60;
 const PER_EXTENT: usize = 16;
 
 impl World {

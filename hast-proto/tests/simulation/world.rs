@@ -13,12 +13,12 @@ use hast_proto::handshake::connecting::{self, Which};
 use hast_proto::handshake::{Access, Connection, PrimaryHandshake, SecondaryHandshake, accepting};
 use hast_proto::message::Opening;
 use hast_proto::primary::{
-    self, Config, Event, Input, LocalCopy, Output, Primary, Provider, SessionId,
+    self, Alone, Config, Event, Input, LocalCopy, Output, Primary, Provider, SessionId, WishId,
 };
 use hast_proto::secondary::{self, Secondary};
 use hast_proto::{
-    Checksum, Compression, Consistency, DiskOperation, KeepDirty, Layout, Metadata, OperationId,
-    Replication, RequestSize, ResourceId, ResourceName, Role, Sealer, Token, Version,
+    Checksum, Compression, Consistency, DiskOperation, Errno, KeepDirty, Layout, Metadata,
+    OperationId, Replication, RequestSize, ResourceId, ResourceName, Role, Sealer, Token, Version,
 };
 
 use crate::client::Client;
@@ -48,6 +48,7 @@ enum Happening {
     Fault,
     Restart { node: usize, role: Role },
     Attach { node: usize },
+    Permit { node: usize, wish: WishId },
 }
 
 /// A connection: `down` is from the primary to the secondary.
@@ -209,6 +210,10 @@ impl World {
             map_delay: Duration::from_millis(50),
             settle_delay: Duration::from_millis(300),
             max_unsettled: 4,
+            alone: match random.chance(25) {
+                true => Alone::Asked,
+                false => Alone::Free,
+            },
             ..Config::default()
         };
         let nodes = [Node::new(), Node::new()];
@@ -384,6 +389,12 @@ impl World {
                 self.nodes[node].alive = true;
                 self.set_role(node, role);
                 self.drain(node);
+            }
+            Happening::Permit { node, wish } => {
+                if let Some(primary) = &mut self.nodes[node].primary {
+                    primary.handle(now, Input::Permit(wish, None));
+                    self.drain(node);
+                }
             }
             Happening::Attach { node } => {
                 let it = &mut self.nodes[node];
@@ -574,12 +585,26 @@ impl World {
             Event::LocalReadFailed(_) => "local read failed",
             Event::LocalFailed { complete: true, .. } => "local failed, peer complete",
             Event::LocalFailed { .. } => "local failed, peer incomplete",
+            Event::LocalWriteFailed(_) => "local write failed",
             Event::PeerError(_) => "peer error",
+            Event::WantsAlone(_) => "wants to go on alone",
             _ => "other event",
         });
+        if let Event::WantsAlone(wish) = *event {
+            self.wishes(node, wish);
+        }
         if matches!(event, Event::LocalFailed { .. }) {
             let delay = self.random.between(1000, SECOND);
             self.after(delay, Happening::Attach { node });
+        }
+    }
+
+    /// Permits what a node asks for, soon or late, or never: then its writes wait for the peer.
+    fn wishes(&mut self, node: usize, wish: WishId) {
+        let parted = self.network_down_until == reunion::FOREVER;
+        if parted || self.random.chance(50) {
+            let delay = self.random.between(1000, 3 * SECOND);
+            self.after(delay, Happening::Permit { node, wish });
         }
     }
 
@@ -674,6 +699,7 @@ impl World {
                 let layout = it.disk.metadata.layout;
                 let mut config = secondary::Config::new(layout, established.source, it.disk.mark);
                 config.timeout = Duration::from_secs(2);
+                config.keep_map = established.keep_map;
                 let mut session = Secondary::new(config);
                 session.handle(seconds(self.now), secondary::Input::Start);
                 it.session = Some(session);
@@ -1072,7 +1098,9 @@ impl World {
                     self.after(delay, Happening::Restart { node, role });
                 }
             }
-            6 if self.is_in_sync(node) => self.nodes[node].disk.fail_writes = 1,
+            6 if self.is_in_sync(node) || self.random.chance(50) => {
+                self.nodes[node].disk.fail_writes = 1;
+            }
             7 => self.nodes[other].disk.fail_writes = 1,
             8 => self.nodes[node].disk.fail_reads = 1,
             9 | 10 => {
@@ -1117,7 +1145,31 @@ impl World {
         let primary = self.nodes[node].primary.as_mut().unwrap();
         primary.handle(now, Input::Stop);
         self.drain(node);
+        self.give_up(node);
         self.promote(1 - node);
+    }
+
+    /// Leaves undone some of what a primary that was stopped has asked of its disk.
+    fn give_up(&mut self, node: usize) {
+        let now = seconds(self.now);
+        let tickets: Vec<(u64, OperationId)> = self.nodes[node]
+            .tickets
+            .iter()
+            .filter_map(|(ticket, owner)| match owner {
+                Owner::Primary(id) => Some((*ticket, *id)),
+                Owner::Session(_) | Owner::Door => None,
+            })
+            .collect();
+        for (ticket, id) in tickets {
+            if self.random.chance(50) && self.nodes[node].disk.give_up(ticket) {
+                self.seen.note("disk operation given up");
+                self.nodes[node].tickets.remove(&ticket);
+                if let Some(primary) = &mut self.nodes[node].primary {
+                    primary.handle(now, Input::Disk(id, Err(Errno::ECANCELED)));
+                }
+            }
+        }
+        self.drain(node);
     }
 }
 

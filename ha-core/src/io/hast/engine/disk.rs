@@ -16,6 +16,10 @@ use super::Done;
 /// How many octets are written or read in one pass: more would keep the peer's answers waiting.
 const PASS: usize = 256 * 1024;
 
+/// How many operations are under way at most: enough for the threads of a file, and a queue of a disk.
+/// What waits here can be left undone when the role ends, so that a slow disk is soon at rest.
+const UNDER_WAY: usize = 32;
+
 /// Whose operation it is.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ticket {
@@ -45,6 +49,14 @@ impl Disk {
         self.running = self.running.saturating_sub(1);
     }
 
+    /// Takes back what has not begun and need not be done any more: operations on the data.
+    pub(super) fn give_up(&mut self) -> Vec<Ticket> {
+        let waiting = self.waiting.drain(..);
+        let (data, kept): (VecDeque<_>, VecDeque<_>) = waiting.partition(|it| it.1.is_of_data());
+        self.waiting = kept;
+        data.into_iter().map(|(ticket, _)| ticket).collect()
+    }
+
     /// Begins what waits, in order, and returns what has ended at once. What has not tells the
     /// task by [`Done::Disk`].
     pub(super) fn run(
@@ -55,7 +67,7 @@ impl Disk {
     ) -> Vec<(Ticket, Result<Bytes, Errno>)> {
         let mut ended = Vec::new();
         let mut octets = 0_usize;
-        while octets < PASS {
+        while octets < PASS && self.running < UNDER_WAY {
             let Some((ticket, operation)) = self.waiting.pop_front() else {
                 break;
             };
@@ -76,9 +88,9 @@ impl Disk {
         ended
     }
 
-    /// Whether something waits for another pass.
+    /// Whether something waits for another pass, and not for the end of what is under way.
     pub(super) fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() && self.running < UNDER_WAY
     }
 }
 

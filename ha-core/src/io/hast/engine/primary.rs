@@ -248,6 +248,12 @@ impl PrimarySide {
         }
         busy |= self.drain(now, common);
         self.flush(cx, now);
+        if self.stopping {
+            for ticket in self.disk.give_up() {
+                self.disk_ended(now, ticket, Err(Errno::ECANCELED));
+                busy = true;
+            }
+        }
         let store = self.store.as_ref();
         for (ticket, result) in self.disk.run(cx, store, &mut common.tasks) {
             busy = true;

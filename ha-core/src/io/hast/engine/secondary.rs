@@ -179,6 +179,7 @@ impl SecondarySide {
             version,
             rule,
             source,
+            keep_map,
             ..
         } = *established;
         let longest = Length::new(self.store.geometry().longest.get().into());
@@ -190,6 +191,7 @@ impl SecondarySide {
             // A primary that has nothing to do says so once in a keepalive.
             timeout: settings.timeout.max(settings.keepalive.saturating_mul(2)),
             settle: Some(settings.keepalive.saturating_mul(2).max(SETTLE)),
+            keep_map,
             ..defaults
         });
         machine.handle(now, Input::Start);
