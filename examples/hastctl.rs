@@ -18,6 +18,9 @@
 #[path = "hastctl/ask.rs"]
 mod ask;
 #[cfg(unix)]
+#[path = "daemon/discarded.rs"]
+mod discarded;
+
 #[path = "hastctl/failure.rs"]
 mod failure;
 #[cfg(unix)]

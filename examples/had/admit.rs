@@ -52,7 +52,9 @@ pub(crate) fn snapshot(text: &[u8], node: &Node) -> Result<Snapshot, Refused> {
 fn sift(value: &mut Value, field: &str) -> Result<(), Refused> {
     match value {
         Value::Number(number) => {
-            let float = number.as_f64().filter(|_| number.is_f64());
+            // Times and shares may be written as integers; integers elsewhere are counts.
+            let is_time = field.ends_with("_ms") || field == "share";
+            let float = number.as_f64().filter(|_| is_time || number.is_f64());
             match float {
                 Some(value) if value.abs() > MAX_NUMBER => Err(Refused::Number {
                     field: field.to_owned(),
@@ -161,6 +163,8 @@ mod tests {
             ("/monotonic_ms", json!(1e308), "number"),
             ("/monotonic_ms", json!(-1e308), "number"),
             ("/monotonic_ms", json!(2e13), "number"),
+            ("/monotonic_ms", json!(20_000_000_000_000_u64), "number"),
+            ("/monotonic_ms", json!(u64::MAX), "number"),
             ("/units/0/last/end/at_ms", json!(1e308), "number"),
             ("/units/0/last/runs/0/ended_ms", json!(1e308), "number"),
             ("/units/0/last/runs/0/share", json!(1e300), "number"),

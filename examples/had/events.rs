@@ -60,7 +60,7 @@ pub(crate) enum NodeTold {
     Ending,
     /// The operator commands something by the control socket.
     Commanded { command: String, unit: String },
-    /// What this node has changed alone is not discarded.
+    /// What this node has changed alone is not discarded, or not known to be.
     NotDiscarded { unit: String, reason: String },
     /// Who ordered a discard has gone: it is given up, unless all was saved already.
     DiscardLeft { unit: String },

@@ -85,7 +85,7 @@ fn octets(line: &impl Serialize) -> Option<Vec<u8>> {
 }
 
 /// Opens the file to append to, and makes it if there is none.
-pub(crate) fn open(path: &Path) -> io::Result<File> {
+fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
 }
 

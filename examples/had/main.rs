@@ -57,6 +57,8 @@ mod vhost;
 
 #[path = "../daemon/clients.rs"]
 mod clients;
+#[path = "../daemon/discarded.rs"]
+mod discarded;
 #[path = "../daemon/end.rs"]
 mod end;
 #[path = "../daemon/fault.rs"]

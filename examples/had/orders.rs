@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::client::{AskError, Client};
 use super::control::{FaultKind, Order, Plan, Saved};
 use super::drill::{Drill, Report};
-use super::text;
+use super::{discarded, text};
 
 /// The commands for a running had.
 ///
@@ -23,7 +23,7 @@ pub(crate) enum Ask {
         #[command(flatten)]
         common: Common,
     },
-    /// Takes the role, if the storage here is up to date
+    /// Takes the role, if the storage here is up to date, and known to be
     Promote(Unit),
     /// Takes the role even if that loses what another node has acknowledged
     Force(Unit),
@@ -189,23 +189,18 @@ fn discard(unit: &Unit, save: &Path, force: bool, out: &mut impl Write) -> Resul
     if unit.common.json {
         print(out, &serde_json::json!({ "discarded": saved }));
     } else {
-        let _ = out.write_all(discarded(&unit.name, saved).as_bytes());
+        let _ = out.write_all(told(&unit.name, saved).as_bytes());
     }
     Ok(())
 }
 
-fn discarded(name: &str, saved: Saved) -> String {
+fn told(name: &str, saved: Saved) -> String {
     let Saved {
-        extents, octets, ..
+        extents,
+        octets,
+        with_peer,
     } = saved;
-    let of = match saved.with_peer {
-        true => "either node",
-        false => "this node; the other does not tell which it has changed",
-    };
-    format!(
-        "{name}: saved {extents} extents, {octets} octets, of {of}\n\
-         {name}: everything is copied from the other node when it is primary\n"
-    )
+    discarded::told(name, extents, octets, with_peer)
 }
 
 fn planned(plan: &Plan) -> String {
@@ -298,12 +293,12 @@ mod tests {
             with_peer: true,
         };
         assert_eq!(
-            discarded("files", saved),
+            told("files", saved),
             "files: saved 3 extents, 6291456 octets, of either node\n\
              files: everything is copied from the other node when it is primary\n"
         );
         let with_peer = false;
-        let alone = discarded("files", Saved { with_peer, ..saved });
+        let alone = told("files", Saved { with_peer, ..saved });
         assert!(alone.contains("of this node; the other does not tell"));
     }
 

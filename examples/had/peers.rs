@@ -199,7 +199,7 @@ impl Asked {
             let answer = timeout(PATIENCE, ask(address, source, &self.node)).await;
             let answer = answer.unwrap_or(Err(Unheard::TimedOut));
             if let Err(Unheard::Refused(refused)) = &answer {
-                figures.refused("peers", refused.why());
+                figures.refused("peer-status", refused.why());
             }
             match answer {
                 Ok((snapshot, offset)) => self.known().note(snapshot, offset),

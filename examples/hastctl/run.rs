@@ -10,6 +10,7 @@ use hast_proto::control::{
 use hast_proto::status;
 use serde_json::{Value, json};
 
+use super::discarded;
 use super::failure::{Failure, Status};
 use super::options::{Command, Common, Selection, Sizes};
 use super::{ask, json as document, node, provider};
@@ -125,15 +126,8 @@ fn discard(
                 octets,
                 with_peer,
             }) if !common.json => {
-                let of = match with_peer {
-                    true => "either node",
-                    false => "this node; the other does not tell which it has changed",
-                };
-                let _ = writeln!(
-                    out,
-                    "{name}: saved {extents} extents, {octets} octets, of {of}\n\
-                     {name}: everything is copied from the other node when it is primary"
-                );
+                let text = discarded::told(name.as_str(), *extents, *octets, *with_peer);
+                let _ = out.write_all(text.as_bytes());
             }
             Ok(DiscardOutcome::Refused(reason)) => {
                 let _ = writeln!(err, "hastctl: resource {name}: not discarded: {reason}");

@@ -46,6 +46,7 @@ fn resource_event(resource: &str, kind: &EventKind) {
             warn!(resource, %peer, %reason, "connection not used");
         }
         EventKind::SplitBrain { peer, found } => split_brain(resource, *peer, *found),
+        EventKind::DiscardGivenUp => warn!(resource, "the discard is given up"),
         EventKind::Discarded(discarded) => warn!(
             resource,
             extents = discarded.extents,

@@ -51,8 +51,8 @@
 //! | record held | | Promoting | renew | renew | renew | renew | give back | - |
 //! | record lost | - | wait | Demoting | as [`OnLoss`] says | Demoting | - | Standby | - |
 //! | record given back | - | - | | | | | Standby | |
-//! | health check falls | demote | demote | demote | Draining, if another node is up to date; else demote, without storage | note | note | note | demote |
-//! | `Promote`, `Force` | take over, but `Promote` only if it has met a peer | take over | note | note | note | note | note | refused |
+//! | health check falls | demote | demote | demote | Draining, if another node is up to date; else demote, unless nobody else has the data | note | note | note | demote |
+//! | `Promote`, `Force` | take over, but `Promote` not while [`Cause::Unmet`] | take over | note | note | note | note | note | refused |
 //! | `Demote` | refused | Releasing | Demoting | Demoting | Demoting | refused | refused | refused |
 //! | `SwitchOver` | refused | refused | refused | Draining, if another node is up to date; else refused | refused | refused | refused | refused |
 //! | `Maintenance` | demote | demote, Releasing | Demoting | Draining | note | note | demote | demote |

@@ -448,11 +448,34 @@ fn a_failing_check_demotes_no_node_that_alone_has_the_data() {
     assert_eq!(host.send(bad), "");
     assert_eq!(host.unit.state(), State::Active);
     assert_eq!(host.unit.health(CheckId::new(0)), Some(Health::Bad));
-    // Another one has them now, and may take over; then it has not any more.
+    // One that is in touch knows whether it has them, or this node knows that it has not.
+    for (data, peer) in [
+        (Data::UpToDate, Peer::Secondary),
+        (
+            Data::Synchronising { done: 1, total: 9 },
+            Peer::Disconnected,
+        ),
+    ] {
+        let status = |data, peer| {
+            Input::Storage(StorageStatus {
+                role: StorageRole::Primary,
+                data,
+                peer,
+                current: node(0).into(),
+            })
+        };
+        assert_eq!(
+            host.send(status(data, peer)),
+            "+check 0",
+            "{data:?} {peer:?}"
+        );
+        let alone = status(Data::UpToDate, Peer::Disconnected);
+        assert_eq!(host.send(alone), "-check 0");
+    }
+    // Another one has them now, and is to take over, politely.
     let joined = host.storage(StorageRole::Primary, Data::UpToDate, both());
-    assert_eq!(joined, "+check 0");
-    let left = host.storage(StorageRole::Primary, Data::UpToDate, node(0).into());
-    assert_eq!(left, "-check 0");
+    assert_eq!(joined, "drain");
+    assert_eq!(host.unit.state(), State::Draining);
     // Without storage there is nothing to lack.
     let mut config = config();
     config.plan = Plan::new(vec![Step::new(StepKind::Address, "address")]).unwrap();

@@ -24,8 +24,9 @@ const SAMPLED: u8 = 15;
 const SAMPLE: usize = 512;
 /// What must be saved of one, at least.
 const SAMPLE_SAVING: usize = SAMPLE / 16;
-/// How many samples of a block there are at most, and that there is one of so many octets at most.
+/// The most samples of a block.
 const SAMPLES: usize = 8;
+/// The fewest octets of a block to a sample.
 const SAMPLED_PART: usize = 4096;
 /// The octets of the original length, in front of an LZF stream or instead of zeros.
 const SIZE_LEN: usize = 4;

@@ -31,9 +31,9 @@
 //! | WRITE: is acknowledged after | local, the mark, the counter | fullsync: both. memsync: local, and "received". async: local | both, whatever the mode | the peer, and the mark [`Incomplete`](crate::Consistency::Incomplete) | fails |
 //! | FLUSH | local | both, of which local must succeed | both, of which the peer must succeed | the peer | fails |
 //!
-//! "Disk fails" is: a write while the peer is complete, or a flush, or what is kept beside the data. A
-//! write that fails while the peer lacks something fails alone, and its extents are copied: there
-//! is no better copy to go on with.
+//! "Disk fails" is: a write while the peer is complete, or a flush, or what is kept beside the
+//! data. A write that fails while the peer lacks something fails alone, and its extents are copied:
+//! there is no better copy to go on with.
 //!
 //! "Otherwise" is: no complete copy can be reached. Requests fail then, with `EIO`; no request
 //! is answered from stale data, and none waits without limit. But when the peer is lost that has

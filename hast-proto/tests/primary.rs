@@ -1145,24 +1145,37 @@ fn nothing_replaces_a_disk_that_has_what_the_peer_lacks() {
 
 #[test]
 fn a_step_of_before_the_failure_copies_nothing_after_it() {
-    let mut node = Node::new(config(), known(), Consistency::Consistent);
-    node.input(Input::Start);
-    node.establish(Peer { map: 1, ..EVEN });
-    node.done("map", Ok(()));
-    while node.has("read") {
-        node.done("read", Ok(()));
+    // The disk fails before a write is sent to the peer, or after.
+    for is_sent in [false, true] {
+        let mut node = Node::new(config(), known(), Consistency::Consistent);
+        node.input(Input::Start);
+        node.establish(Peer { map: 1, ..EVEN });
+        node.done("map", Ok(()));
+        while node.has("read") {
+            node.done("read", Ok(()));
+        }
+        // Both halves of the extent are on their way to the peer when the disk fails, and works again.
+        node.write(16384);
+        if is_sent {
+            node.done("map", Ok(()));
+            node.done("write", Err(Errno::EIO));
+            node.request(DeviceRequest::Flush);
+            node.done("flush", Err(Errno::EIO));
+        } else {
+            node.done("map", Err(Errno::EIO));
+        }
+        node.input(Input::Attach(same_disk()));
+        assert!(node.machine.map().differs(0));
+        assert_eq!(node.sent.len(), if is_sent { 4 } else { 2 });
+        node.sent.rotate_right(1);
+        while !node.sent.is_empty() {
+            node.reply(Ok(()));
+        }
+        // The new walk copies both anew, of which only one has ended.
+        node.done("read 0", Ok(()));
+        node.reply(Ok(()));
+        assert!(node.has("read 4096") && node.machine.map().differs(0));
     }
-    // Both halves of the extent are on their way to the peer when the disk fails, and works again.
-    node.write(16384);
-    node.done("map", Err(Errno::EIO));
-    node.input(Input::Attach(same_disk()));
-    assert!(node.machine.map().differs(0));
-    node.reply(Ok(()));
-    node.reply(Ok(()));
-    // The new walk copies both anew, of which only one has ended.
-    node.done("read 0", Ok(()));
-    node.reply(Ok(()));
-    assert!(node.has("read 4096") && node.machine.map().differs(0));
 }
 
 #[test]

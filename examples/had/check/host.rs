@@ -1,13 +1,15 @@
 //! What is missing on this host, which only `--check` tells: what had could not begin without, and
 //! what may still come, such as a disk that is found late.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
 
 use super::super::config::{Config, Unit};
 use super::super::fault::{Fault, nearest};
-use super::super::journal;
 use super::Faults;
 
 /// Where the kernel shows its interfaces.
@@ -25,12 +27,8 @@ pub(crate) struct Missing {
 /// Looks for all that is named.
 pub(crate) fn look(config: &Config) -> Missing {
     let (mut faults, mut warnings) = (Faults(Vec::new()), Faults(Vec::new()));
-    if let Some(events) = &config.log.events {
-        // As it is opened when had begins.
-        if let Err(error) = journal::open(events.get_ref()) {
-            let what = format!("{}: {error}", events.get_ref().display());
-            faults.hinted(events.span(), what, "make its folder: install -d -m 0700");
-        }
+    if let Some(path) = &config.log.events {
+        events(path, &mut faults, &mut warnings);
     }
     for unit in &config.units {
         interfaces(unit, &mut faults);
@@ -43,6 +41,29 @@ pub(crate) fn look(config: &Config) -> Missing {
     }
 }
 
+/// The file, or the folder that it is made in. Whoever starts had may make the folder, as systemd does
+/// of `LogsDirectory`.
+fn events(path: &Spanned<PathBuf>, faults: &mut Faults, warnings: &mut Faults) {
+    let (span, path) = (path.span(), path.get_ref());
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
+    let folder = folder.unwrap_or_else(|| Path::new("."));
+    match OpenOptions::new().append(true).open(path) {
+        Ok(_) => {}
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            faults.at(span, format!("{}: {error}", path.display()));
+        }
+        Err(_) => match fs::metadata(folder) {
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => faults.at(span, format!("{}: it is not a folder", folder.display())),
+            Err(error) => {
+                let what = format!("warning: {}: {error}", folder.display());
+                let hint = format!("make it: install -d -m 0700 {}", folder.display());
+                warnings.hinted(span, what, hint);
+            }
+        },
+    }
+}
+
 fn interfaces(unit: &Unit, faults: &mut Faults) {
     for carp in &unit.carp {
         let (span, name) = (
@@ -52,7 +73,9 @@ fn interfaces(unit: &Unit, faults: &mut Faults) {
         let names: Vec<String> = fs::read_dir(INTERFACES)
             .into_iter()
             .flatten()
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter_map(|entry| entry.ok())
+            .filter(|entry| entry.path().is_dir())
+            .filter_map(|entry| entry.file_name().into_string().ok())
             .collect();
         // Without that folder nobody knows.
         if names.is_empty() || names.contains(name) {

@@ -301,12 +301,13 @@ fn what_this_host_lacks_is_told_with_its_place_and_a_hint() {
         .position(|line| line == "[unit.resource]");
     let resource = resource.unwrap() + 1;
     let expected = format!(
-        "f:8:10: {}: {none}\n    hint: make its folder: install -d -m 0700\n\
-         f:14:13: this host has no interface lo0\n    hint: did you mean \"lo\"?\n\
+        "f:14:13: this host has no interface lo0\n    hint: did you mean \"lo\"?\n\
+         f:8:10: warning: {}: {none}\n    hint: make it: install -d -m 0700 {}\n\
          f:{resource}:1: warning: {}: {none}\n    \
          hint: `local` is the disk or file whose data are replicated\n\
          f:26:6: warning: {}: {none}\n    hint: make it: mkdir -p {}",
-        path("log/events"),
+        path("log"),
+        path("log"),
         path("disk"),
         path("srv"),
         path("srv"),

@@ -134,6 +134,11 @@ function storage(stored, key) {
         `not in sync, ${size(resource.to_copy)} to copy`));
     }
     lines.push(note(`${resource.replication} to ${resource.remote}`));
+    if (resource.split) {
+      const marked = (side) => side ? `${side.extents} extents (${size(side.octets)})` : "not known";
+      lines.push(element("span", { class: "bad", "data-key": `${key}/split` },
+        `marked here: ${marked(resource.split.here)}; on the other node: ${marked(resource.split.there)}`));
+    }
   }
   return list(lines);
 }

@@ -283,9 +283,10 @@ pub enum Cause {
     Storage,
     /// Since this node started its storage has not met a peer, nor was the node active, and there
     /// is no arbiter: others may have written since. It does not keep from promotion, only from
-    /// taking the addresses from a node that serves: when there is none, it is promoted.
+    /// taking the addresses from a node that has them: when there is none, it is promoted.
     Unmet,
-    /// A health check fails.
+    /// A health check fails. It is withheld on an active node while nobody else is in touch with its
+    /// storage, as whoever took over would lack what this node acknowledges.
     Health(CheckId),
     /// A promotion has failed.
     Failed,

@@ -318,6 +318,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
         let is_primary = self.work.is_primary(&self.config.plan);
         self.storage_lost |= is_primary && status.role != StorageRole::Primary;
         self.has_met |= status.is_in_touch();
+        let had_successor = self.has_successor();
         self.storage_strayed =
             status.role != StorageRole::Secondary && self.work.is_secondary(&self.config.plan);
         let was_split = self.storage.is_some_and(|old| old.data == Data::SplitBrain);
@@ -329,6 +330,10 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
             .wish
             .filter(|wish| status.current.is_subset(wish.current));
         self.storage = Some(status);
+        if self.state == State::Active && !had_successor && self.has_successor() {
+            let failing = self.failing_checks().next().map(Reason::Health);
+            self.leave = self.leave.or(failing);
+        }
     }
 
     fn on_degraded(&mut self, id: DegradedId, current: NodeSet) {

@@ -34,6 +34,14 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
         self.storage.is_some_and(|status| others(status.current))
     }
 
+    /// Whether nobody is in touch who may have what this node has: who took over would lack what it
+    /// has acknowledged. A peer that is connected and behind knows that it is.
+    fn is_last(&self) -> bool {
+        let status = self.storage.filter(|_| self.config.has_storage());
+        status.is_some_and(|it| it.data == Data::UpToDate && it.peer == Peer::Disconnected)
+            && !self.has_successor()
+    }
+
     /// Whether anything may be there that has to be undone before others may have the role.
     fn has_something(&self) -> bool {
         match self.state {
@@ -230,9 +238,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
         let is_leaving = self.leave.is_some()
             || matches!(self.state, State::Draining | State::Releasing)
             || self.state == State::Demoting && !is_starting;
-        // Whoever took over would lack what this node acknowledges.
-        let is_last =
-            self.state == State::Active && self.config.has_storage() && !self.has_successor();
+        let is_last = self.state == State::Active && self.is_last();
         let failing = self.failing_checks().map(Cause::Health);
         let failing = failing.filter(|cause| !is_leaving || self.causes.contains(cause));
         causes.extend(failing.filter(|_| !is_last));

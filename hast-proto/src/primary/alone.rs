@@ -4,8 +4,8 @@
 //! watch over that ([`Alone::Asked`]), this node first asks, and acknowledges nothing that the peer
 //! lacks before it was permitted. What was asked lasts until the peer has everything again.
 //!
-//! What waits need not wait for that permission: a peer that is back is given it at once, and what
-//! a peer has refused that is still there, the synchronisation copies with its next walk.
+//! Writes that wait need not wait for that permission: a peer that is back is given them at once,
+//! and to one that is connected and has refused some, the next walk of the synchronisation does.
 
 use alloc::vec::Vec;
 use core::ops::Add;

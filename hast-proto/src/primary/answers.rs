@@ -24,7 +24,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         let Some(write) = self.writes.get(&key) else {
             return;
         };
-        if write.answered {
+        if write.answer.is_some() {
             return;
         }
         let (verdict, again, local) = (self.verdict(write), write.again, write.local);
@@ -52,7 +52,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         let Some(write) = self.writes.get_mut(&key) else {
             return;
         };
-        write.answered = true;
+        write.answer = Some(result);
         let (request, range) = (write.request(), write.range);
         if result.is_err() {
             // Who knows which side has it.

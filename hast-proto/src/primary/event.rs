@@ -114,8 +114,8 @@ pub enum Alone {
     /// Always. That both nodes did so is found out when they meet again.
     #[default]
     Free,
-    /// After [`Event::WantsAlone`] only, as long as [`Input::Permit`] says, or when the peer has them
-    /// after all. `Async` is as `Memsync` then, for the peer would always lack something.
+    /// After [`Event::WantsAlone`] only, as long as [`Input::Permit`] says, or as soon as the peer has
+    /// those writes. `Async` is as `Memsync` then, for the peer would always lack something.
     Asked,
 }
 
@@ -211,8 +211,9 @@ pub enum Input {
     Permit(WishId, Option<Duration>),
     /// What was permitted is not any more.
     Revoke,
-    /// The role is to change. Operations [of the data](DiskOperation::is_of_data) that have not begun
-    /// need not be done any more: nothing was acknowledged on their strength. Report them as failed.
+    /// The role is to change. Operations [of the data](DiskOperation::is_of_data) that have not
+    /// begun need not be done any more: nothing was acknowledged on their strength. Report them as
+    /// failed.
     Stop,
 }
 
@@ -280,12 +281,12 @@ pub enum Event {
     },
     /// The local disk has failed a READ; the peer was asked if it can be.
     LocalReadFailed(Errno),
-    /// The local disk has failed a WRITE or DELETE while the peer lacked something: that request was
-    /// answered with an error, and its extents are copied to the peer. The disk is still used, as
-    /// nobody else has everything.
+    /// The local disk has failed a WRITE or DELETE while the peer lacked something: that request
+    /// was answered with an error, and its extents are copied to the peer. The disk is still used,
+    /// as nobody else has everything.
     LocalWriteFailed(Errno),
     /// The local disk has failed, and is not used any more: a WRITE or DELETE that the peer makes up
-    /// for, a FLUSH, or what is kept beside the data.
+    /// for, a step of the synchronisation, a FLUSH, or what is kept beside the data.
     LocalFailed {
         /// How.
         error: Errno,

@@ -20,7 +20,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         for (key, write) in writes {
             if write.is_acknowledged() {
                 self.writes.insert(key, write);
-            } else if !write.answered {
+            } else if write.answer.is_none() {
                 self.complete(write.request(), Err(Errno::ENXIO));
             }
         }

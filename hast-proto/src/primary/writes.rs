@@ -39,7 +39,7 @@ pub(super) struct Write {
     pub(super) again: bool,
     /// The version of the metadata that must be on disk before the acknowledgement.
     pub(super) counted: Option<u64>,
-    pub(super) answered: bool,
+    pub(super) answer: Option<Result<(), Errno>>,
 }
 
 impl Write {
@@ -54,13 +54,13 @@ impl Write {
 
     /// Whether it waits, on the local disk, for the peer or for going on without.
     pub(super) fn waits_alone(&self) -> bool {
-        let is_here = self.issued && !self.answered && self.local == Part::Done;
+        let is_here = self.issued && self.answer.is_none() && self.local == Part::Done;
         is_here && matches!(self.remote, Part::Absent | Part::Failed)
     }
 
     /// Whether it was acknowledged before the peer had it on disk.
     pub(super) fn is_acknowledged(&self) -> bool {
-        self.answered && self.remote == Part::Pending
+        self.answer == Some(Ok(())) && self.remote == Part::Pending
     }
 }
 
@@ -99,7 +99,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
             missed: false,
             again: false,
             counted: None,
-            answered: false,
+            answer: None,
         };
         self.writes.insert(key, write);
         key
@@ -360,7 +360,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         let range = write.range;
         // What the peer has in memory it writes also when it is about to be promoted.
         let promised = self.state == State::Leaving && write.mode == Replication::Memsync;
-        let lost = write.answered && write.remote == Part::Failed && !promised;
+        let lost = write.answer == Some(Ok(())) && write.remote == Part::Failed && !promised;
         if matches!(write.remote, Part::Absent | Part::Failed)
             || matches!(write.local, Part::Absent | Part::Failed)
         {
@@ -377,7 +377,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Primary<T> {
         let Some(write) = self.writes.get(&key) else {
             return;
         };
-        if !write.answered || write.local == Part::Pending || write.remote == Part::Pending {
+        if write.answer.is_none() || write.local == Part::Pending || write.remote == Part::Pending {
             return;
         }
         let on_both = (write.local, write.remote) == (Part::Done, Part::Done);

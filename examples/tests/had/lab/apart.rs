@@ -21,7 +21,7 @@ const UNMET: &str = "has not met its peer since it started";
 /// for after its start.
 const TEMPTATION: Duration = Duration::from_secs(15);
 /// Between two answers of a service that goes on, on a host that has much to do.
-const PAUSE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(settings: Settings) {
     let mut pair = Pair::start(settings);

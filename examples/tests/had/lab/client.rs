@@ -38,6 +38,7 @@ pub(crate) struct Client {
 #[derive(Default)]
 struct Shared {
     heard: Mutex<Vec<Heard>>,
+    paused: AtomicBool,
     ended: AtomicBool,
 }
 
@@ -78,6 +79,11 @@ impl Client {
             .copied()
     }
 
+    /// Sends no further records for a while, or goes on. One may still be under way.
+    pub(crate) fn pause(&self, paused: bool) {
+        self.shared.paused.store(paused, Ordering::Relaxed);
+    }
+
     /// Asks the service for its log.
     pub(crate) fn dump(&self) -> io::Result<Vec<Record>> {
         self.namespace.enter(|| {
@@ -114,6 +120,9 @@ fn send(stream: u8, notes: &Shared) {
     let mut due = Instant::now();
     for number in 1.. {
         thread::sleep(due.saturating_duration_since(Instant::now()));
+        while notes.paused.load(Ordering::Relaxed) && !notes.ended.load(Ordering::Relaxed) {
+            thread::sleep(PERIOD);
+        }
         due = due.max(Instant::now() - PERIOD) + PERIOD;
         let record = Record { stream, number };
         let answer = loop {

@@ -120,12 +120,15 @@ fn discard(pair: &Pair, loser: Side, lost: &[u8]) {
         },
     );
     assert!(!Side::BOTH.iter().any(|side| is_split(pair, *side)));
-    // Between two writes.
+    let pause = |paused| Side::BOTH.map(|side| pair.client(side).pause(paused));
+    pause(true);
+    // What is under way is written soon, also by the file system.
     wait_for(
         PATIENCE,
         || "the same data on both disks".to_owned(),
         || node.disk().data() == other.disk().data(),
     );
+    pause(false);
     assert!(!holds(&node.disk().data(), lost), "it is the other's data");
     let told = |name: &str| node.events().iter().any(|event| event["event"] == name);
     for event in [

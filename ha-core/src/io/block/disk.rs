@@ -34,7 +34,7 @@ pub struct DiskOptions {
     /// is [`io::ErrorKind::ResourceBusy`] or [`io::ErrorKind::WouldBlock`].
     pub exclusive: bool,
     /// The most threads that wait for the disk at the same time. They start when they are
-    /// needed first.
+    /// needed first. A replicated resource gives its disk at most 32 operations at a time.
     pub threads: NonZeroUsize,
 }
 

@@ -339,7 +339,7 @@ impl Engine {
                 let _ = reply.send(Err(AttachError::NotFailed));
             }
             (Done::Opened(result), _) => self.on_opened(now, result),
-            (Done::Discarded(outcome, reply), _) => self.end_discard(outcome, Some(reply)),
+            (Done::Discarded(outcome, reply), _) => self.end_discard(outcome, reply),
             (Done::Resolved(addresses), _) => {
                 // A resolver that fails for a moment locks nobody out.
                 if !addresses.is_empty() {

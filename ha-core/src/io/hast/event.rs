@@ -103,6 +103,8 @@ pub enum EventKind {
     },
     /// What this node had changed alone was saved, and is discarded.
     Discarded(Discarded),
+    /// Whoever had ordered a discard went before the file was whole: nothing is discarded.
+    DiscardGivenUp,
     /// The provider could not be opened.
     Provider(Arc<ProviderError>),
     /// The metadata block was torn, and the half of it that is whole was taken; see

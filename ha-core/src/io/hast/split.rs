@@ -74,7 +74,8 @@ pub enum DiscardError {
     /// [`Settings::role_change`]: super::Settings::role_change
     #[error("operations of the disk have not ended within {0:?}")]
     DiskBusy(Duration),
-    /// Nobody waited for it any more before the file was whole. Nothing is discarded.
+    /// Nobody waited for it any more before the file was whole. Nothing is discarded. As nobody
+    /// waits, it is told by [`EventKind::DiscardGivenUp`](super::EventKind::DiscardGivenUp).
     #[error("given up")]
     GivenUp,
     /// The provider cannot be used.

@@ -12,14 +12,15 @@ use super::super::super::block::{BlockDevice, DiskFile, DiskOptions, FileDevice}
 use super::super::super::clock;
 use super::Backing;
 
-/// For how long a lock may outlast whoever had it: a child process has all open files until it has
-/// become another program, and a daemon that runs commands may begin one while a role ends.
-const LINGERING: Duration = Duration::from_millis(500);
+/// For how long a lock may outlast whoever had it. When a disk that was written is closed, systemd's
+/// udevd locks it to look at what is on it now; and a child process has all open files until it has
+/// become another program.
+const LINGERING: Duration = Duration::from_secs(1);
 /// How soon the lock is tried again.
 const AGAIN: Duration = Duration::from_millis(5);
 
 /// A file or disk, which nobody else can open [exclusively] at the same time.
-/// If somebody has it, that is waited for for half a second.
+/// If somebody has it, it is tried again for a second.
 ///
 /// [exclusively]: DiskOptions::exclusive
 #[derive(Clone, Debug)]
@@ -45,9 +46,7 @@ impl FileBacking {
             options,
         }
     }
-}
 
-impl FileBacking {
     async fn try_open(&self) -> io::Result<DiskFile> {
         let Self { path, options } = self.clone();
         let opened = tokio::task::spawn_blocking(move || DiskFile::open(path, options)).await;

@@ -24,16 +24,14 @@ type Reply = oneshot::Sender<Outcome>;
 /// A discard under way.
 pub(super) struct Discarding {
     order: Discard,
-    /// Who waits for it; the discard itself holds it while it is carried out.
-    reply: Option<Reply>,
-    /// Until when the disk may take to come to rest; `None` when the discard itself has begun,
-    /// which takes as long as it takes.
-    until: Option<Instant>,
+    /// Who waits for it, and until when the disk may take to come to rest; `None` when the discard
+    /// itself has begun, which holds the one and takes as long as it takes.
+    waiting: Option<(Reply, Instant)>,
 }
 
 impl Discarding {
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.until
+        self.waiting.as_ref().map(|(_, until)| *until)
     }
 }
 
@@ -60,8 +58,7 @@ impl Engine {
         let until = now + self.common.settings.role_change;
         self.discarding = Some(Discarding {
             order,
-            reply: Some(reply),
-            until: Some(until),
+            waiting: Some((reply, until)),
         });
     }
 
@@ -70,7 +67,7 @@ impl Engine {
         let Some(discarding) = &mut self.discarding else {
             return;
         };
-        let Some(until) = discarding.until else {
+        let Some((mut reply, until)) = discarding.waiting.take() else {
             return;
         };
         let at_rest = match &self.stage {
@@ -80,11 +77,7 @@ impl Engine {
             Stage::Primary(_) => false,
         };
         if at_rest {
-            discarding.until = None;
             let order = discarding.order.clone();
-            let Some(mut reply) = discarding.reply.take() else {
-                return;
-            };
             self.stage = Stage::Init;
             let peer_map = self
                 .common
@@ -99,24 +92,28 @@ impl Engine {
             });
         } else if now >= until {
             let busy = DiscardError::DiskBusy(self.common.settings.role_change);
-            let reply = discarding.reply.take();
             self.end_discard(Err(busy), reply);
+        } else {
+            discarding.waiting = Some((reply, until));
         }
     }
 
     /// Answers, and goes back to the role.
-    pub(super) fn end_discard(&mut self, outcome: Outcome, reply: Option<Reply>) {
+    pub(super) fn end_discard(&mut self, outcome: Outcome, reply: Reply) {
         self.discarding = None;
-        if let Ok(discarded) = &outcome {
-            self.common.split = None;
-            self.common.tell(EventKind::Discarded(*discarded));
+        match &outcome {
+            Ok(discarded) => {
+                self.common.split = None;
+                self.common.tell(EventKind::Discarded(*discarded));
+            }
+            Err(DiscardError::GivenUp) => self.common.tell(EventKind::DiscardGivenUp),
+            Err(_) => {}
         }
         if self.role != Role::Init {
             self.change = Some(Change::again(self.role));
         }
-        if let Some(reply) = reply {
-            let _ = reply.send(outcome);
-        }
+        // Whoever gave it up does not hear it.
+        let _ = reply.send(outcome);
     }
 }
 

@@ -16,8 +16,8 @@ use super::Done;
 /// How many octets are written or read in one pass: more would keep the peer's answers waiting.
 const PASS: usize = 256 * 1024;
 
-/// How many operations are under way at most: enough for the threads of a file, and a queue of a disk.
-/// What waits here can be left undone when the role ends, so that a slow disk is soon at rest.
+/// How many operations are under way at most: enough for the threads of a file, and a disk's queue.
+/// What waits here can be left undone when a primary ends, so that a slow disk is soon at rest.
 const UNDER_WAY: usize = 32;
 
 /// Whose operation it is.
