@@ -10,6 +10,7 @@
 //! original makes a device for the resource that is primary, this one serves it to NBD clients.
 //! A local disk that has failed is not used any more, and the other node serves what it held; the
 //! same role once more, `hastctl role primary shared`, uses it again, or another one in its place.
+//! Where the other node lacks something, only the write that has failed is answered so.
 //! `hast.conf` beside its modules is a configuration, `hastd.service` a unit for systemd. From top
 //! to bottom:
 //!
