@@ -22,16 +22,18 @@ use ha_core::io::failover::{
     Replication, StorageReport, TcpConnect,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// An address at which nobody listens.
-async fn nobody() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap()
+/// An address at which nobody listens, nor can as long as the socket is there.
+fn nobody() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
 }
 
 /// A server that says this to each connection, again and again or once, and then closes it.
@@ -70,7 +72,8 @@ async fn a_connection_is_accepted_or_not() {
         .look()
         .await
         .unwrap();
-    let refused = TcpConnect::new(nobody().await).look().await;
+    let (_socket, address) = nobody();
+    let refused = TcpConnect::new(address).look().await;
     assert!(matches!(refused, Err(CheckError::Io(_))), "{refused:?}");
 }
 
@@ -90,7 +93,8 @@ async fn an_answer_over_http_is_well_or_not() {
         http(get(silent).look().await.unwrap_err()),
         HttpError::NotHttp
     );
-    assert!(get(nobody().await).look().await.is_err());
+    let (_socket, address) = nobody();
+    assert!(get(address).look().await.is_err());
 }
 
 #[tokio::test]
