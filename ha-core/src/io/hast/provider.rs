@@ -38,7 +38,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use hast_proto::{
     BLOCK_LEN, BlockError, Consistency, DiskOperation, Errno, LayoutError, Metadata, NumberError,
-    ResourceName, SectorSize, primary,
+    ResourceName, Role, SectorSize, primary,
 };
 use tokio::sync::Mutex;
 
@@ -318,15 +318,34 @@ impl Store {
         let mut changed = head.clone();
         change(&mut changed);
         let block = block::emit(&changed.metadata, changed.consistency).ok_or_else(invalid)?;
-        self.device.write(0, block).await?;
-        // With all data: a real primary ends a synchronisation without a flush.
-        if self.metaflush.load(Ordering::Relaxed) {
-            self.device.flush().await?;
+        let flushes = self.metaflush.load(Ordering::Relaxed);
+        if flushes && has_counted(&head, &changed) {
+            // Writes wait for it, and all data that are in the cache are much.
+            self.device.write_durably(0, block).await?;
+        } else {
+            self.device.write(0, block).await?;
+            // With all data: a real primary ends a synchronisation without a flush.
+            if flushes {
+                self.device.flush().await?;
+            }
         }
         // What has failed may still be on the disk; it is written again with the next change.
         *head = changed;
         Ok(Bytes::new())
     }
+}
+
+/// Whether a primary has counted that it writes alone, and nothing else: that says nothing of what
+/// was written before (HAST §5.5).
+fn has_counted(old: &Head, new: &Head) -> bool {
+    let (before, after) = (&old.metadata, &new.metadata);
+    let mut counted = before.clone();
+    counted.counters.local = after.counters.local;
+    counted.previous_role = after.previous_role;
+    after.previous_role == Role::Primary
+        && after.counters.local > before.counters.local
+        && *after == counted
+        && new.consistency == old.consistency
 }
 
 fn invalid() -> io::Error {
@@ -346,5 +365,39 @@ fn errno(error: &io::Error) -> Errno {
             io::ErrorKind::Unsupported => Errno::EOPNOTSUPP,
             _ => Errno::EIO,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hast_proto::{ExtentSize, KeepDirty, Layout, Length};
+
+    use super::*;
+
+    #[test]
+    fn only_a_primary_that_counts_needs_no_flush_of_the_data() {
+        let media = Length::new(1 << 30);
+        let layout = Layout::create(media, ExtentSize::DEFAULT, SectorSize::DEFAULT).unwrap();
+        let name = ResourceName::new("shared").unwrap();
+        let mut old = Head {
+            metadata: Metadata::create(name, layout, KeepDirty::DEFAULT),
+            consistency: Consistency::Consistent,
+        };
+        old.metadata.previous_role = Role::Secondary;
+        let mut counted = old.clone();
+        counted.metadata.previous_role = Role::Primary;
+        counted.metadata.counters.local = 1;
+        assert!(has_counted(&old, &counted));
+        let changes: [fn(&mut Head); 4] = [
+            |head| head.metadata.counters.local = 0,
+            |head| head.metadata.counters.remote = 1,
+            |head| head.metadata.previous_role = Role::Secondary,
+            |head| head.consistency = Consistency::Inconsistent,
+        ];
+        for change in changes {
+            let mut other = counted.clone();
+            change(&mut other);
+            assert!(!has_counted(&old, &other));
+        }
     }
 }
