@@ -70,17 +70,34 @@ fn nothing_changes_in_a_minute_at_rest_with_intervals_of_100_ms() {
 
 /// One group after the other, with six busy loops. The benchmark has them for a minute each, those
 /// with the shortest intervals also at rest: here they would notice what other tests do.
+///
+/// A virtual machine may stand still for longer than a backup waits. No daemon can keep its role
+/// then; such a time says nothing, and another one is watched.
 #[test]
 #[ignore = "needs root and network namespaces"]
 fn nothing_changes_on_busy_processors() {
+    const TRIES: usize = 10;
     for group in [
         Group::Carp,
         Group::FastCarp(25, 26),
         Group::FastCarp(1, 2),
         Group::Vrrp(1),
     ] {
-        let rig = Rig::new(Lab::alone(2), group, &[]);
-        let _busy = Busy::start();
-        rest(rig, group, SECONDS * 10);
+        let kept = (0..TRIES).any(|_| {
+            let mut rig = Rig::new(Lab::alone(2), group, &[]);
+            let _busy = Busy::start();
+            let rest = rig.rest(SECONDS * 10);
+            println!("{group}: {rest:?}");
+            assert!(
+                rest.changes() == 0 || rest.stalled >= group.patience(),
+                "{group}, which bears {:?}: {rest:?}",
+                group.patience()
+            );
+            rest.changes() == 0
+        });
+        assert!(
+            kept,
+            "{group}: the machine stood still in {TRIES} of {TRIES} runs"
+        );
     }
 }

@@ -7,6 +7,9 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
 use super::probe::hurry;
 
 /// Six threads that do nothing, as fast as they can.
@@ -39,34 +42,51 @@ impl Drop for Busy {
     }
 }
 
-/// A thread with precedence over all daemons, which asks for very little. When even that comes
-/// late, it is the machine that stands still, such as a virtual one whose host has other work.
+/// A thread on each processor with precedence over all daemons, which asks for very little. When
+/// even one of those comes late, it is the machine that stands still, such as a virtual one whose
+/// host has other work.
 pub(crate) struct Stalls {
     ended: Arc<AtomicBool>,
-    thread: JoinHandle<Duration>,
+    threads: Vec<JoinHandle<Duration>>,
 }
 
 impl Stalls {
     pub(crate) fn watch() -> Self {
-        const PERIOD: Duration = Duration::from_millis(1);
         let ended = Arc::new(AtomicBool::new(false));
-        let is_over = Arc::clone(&ended);
-        let thread = thread::spawn(move || {
-            hurry();
-            let mut longest = Duration::ZERO;
-            while !is_over.load(Ordering::Relaxed) {
-                let before = Instant::now();
-                thread::sleep(PERIOD);
-                longest = longest.max(before.elapsed().saturating_sub(PERIOD));
-            }
-            longest
-        });
-        Self { ended, thread }
+        let all = sched_getaffinity(Pid::from_raw(0)).expect("the processors of this process");
+        let threads = (0..CpuSet::count())
+            .filter(|processor| all.is_set(*processor).unwrap_or_default())
+            .map(|processor| {
+                let ended = Arc::clone(&ended);
+                thread::spawn(move || longest_wait(processor, &ended))
+            })
+            .collect();
+        Self { ended, threads }
     }
 
-    /// Ends the thread, and returns the longest time that it waited for a processor.
+    /// Ends the threads, and returns the longest time that one waited for its processor.
     pub(crate) fn longest(self) -> Duration {
         self.ended.store(true, Ordering::Relaxed);
-        self.thread.join().expect("a thread that only sleeps")
+        let waits = self
+            .threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a thread that only sleeps"));
+        waits.max().unwrap_or_default()
     }
+}
+
+/// The longest time that a thread on this processor waits for it before `ended`.
+fn longest_wait(processor: usize, ended: &AtomicBool) -> Duration {
+    const PERIOD: Duration = Duration::from_millis(1);
+    let mut only = CpuSet::new();
+    only.set(processor).expect("a processor");
+    sched_setaffinity(Pid::from_raw(0), &only).expect("a processor of this process");
+    hurry();
+    let mut longest = Duration::ZERO;
+    while !ended.load(Ordering::Relaxed) {
+        let before = Instant::now();
+        thread::sleep(PERIOD);
+        longest = longest.max(before.elapsed().saturating_sub(PERIOD));
+    }
+    longest
 }

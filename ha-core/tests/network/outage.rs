@@ -4,6 +4,7 @@ use core::fmt::{self, Display, Formatter};
 use core::time::Duration;
 use std::time::Instant;
 
+use super::busy::Stalls;
 use super::daemons::{Carpd, Host, Keepalived, Launch, SHARED, Ucarp};
 use super::probe::Prober;
 use super::{Lab, Node, Process, pass, wait_for, wait_until};
@@ -75,6 +76,16 @@ impl Group {
                 Duration::from_millis(10) * interval.into()
             }
         }
+    }
+
+    /// How long the better host may be late with an advertisement, at least, before the worse one
+    /// takes over: what that one waits for, less the interval that passes anyway.
+    pub(crate) fn patience(self) -> Duration {
+        let silence = match self {
+            Self::FastCarp(_, worse) => Duration::from_secs(3) / 256 * worse.into(),
+            _ => self.interval() * 3,
+        };
+        silence - self.interval()
     }
 
     fn start(self, lab: &Lab, node: u8, options: &[&str]) -> Daemon {
@@ -196,8 +207,10 @@ impl Rig {
         self.settle();
         let monitors = [1, 2].map(|node| Monitor::start(&self.lab, node));
         let told_before = self.told();
+        let stalls = Stalls::watch();
         let since = Instant::now();
         pass(time);
+        let stalled = stalls.longest();
         let longest = self.prober.longest(since).length;
         let told = self.told();
         let [better, worse] = monitors.map(Monitor::stop);
@@ -213,6 +226,7 @@ impl Rig {
             moves: better.removed + worse.added + worse.removed,
             told: told - told_before,
             longest,
+            stalled,
         }
     }
 
@@ -257,6 +271,8 @@ pub(crate) struct Rest {
     pub(crate) told: usize,
     /// The longest time without an answer.
     pub(crate) longest: Duration,
+    /// The longest time for which a processor did nothing for anybody.
+    pub(crate) stalled: Duration,
 }
 
 impl Rest {
