@@ -145,6 +145,7 @@ pub struct Secondary<T> {
     state: State,
     queue: Queue,
     next: OperationId,
+    heard: bool,
     mark: Mark,
     clearing: Clearing,
     silent_at: Option<T>,
@@ -164,6 +165,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Secondary<T> {
             state: State::Idle,
             queue: Queue::default(),
             next: OperationId::FIRST,
+            heard: false,
             mark: Mark {
                 stored,
                 storing: None,
@@ -265,6 +267,18 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Secondary<T> {
         self.mark.stored
     }
 
+    /// Returns how the data here are by what the primary has sent, or `None` before it has sent
+    /// anything: until then this node may lack what was acknowledged and not know. The mark may
+    /// still be on its way to the disk.
+    #[must_use]
+    pub const fn heard(&self) -> Option<Consistency> {
+        if self.heard {
+            Some(self.mark.wanted)
+        } else {
+            None
+        }
+    }
+
     /// Returns what was counted.
     #[must_use]
     pub const fn stats(&self) -> Stats {
@@ -281,7 +295,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Secondary<T> {
             sector_size: self.config.sector,
             max_transfer: self.config.max_transfer,
         };
-        match bounds.decode(frame) {
+        let decoded = bounds.decode(frame);
+        self.heard |= decoded.is_ok();
+        match decoded {
             Ok(Request::Keepalive) => {}
             Ok(Request::Progress(progress)) => self.on_progress(progress),
             Ok(request) => self.on_request(now, request),

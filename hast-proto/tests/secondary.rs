@@ -484,6 +484,27 @@ fn our_own_primary_says_when_the_mark_goes() {
 }
 
 #[test]
+fn a_primary_that_has_said_nothing_may_have_more() {
+    let mut session = Session::idle(SyncSource::Primary);
+    session.input(Input::Start);
+    assert_eq!(session.machine.heard(), None);
+    // What nobody understands says nothing.
+    session.request(sized_write(2, 1, false, 512, 512));
+    assert_eq!(session.take(), "refused, failed 2 EINVAL false");
+    assert_eq!(session.machine.heard(), None);
+
+    let mut idle = session.machine.clone();
+    idle.handle(Duration::ZERO, Input::Frame(frame(&Request::Keepalive)));
+    assert_eq!(idle.heard(), Some(Consistency::Consistent));
+
+    session.request(Request::Progress(Progress::Copying));
+    assert_eq!(session.machine.heard(), Some(Consistency::Inconsistent));
+    assert_eq!(session.machine.consistency(), Consistency::Consistent);
+    session.all_done();
+    assert_eq!(session.machine.consistency(), Consistency::Inconsistent);
+}
+
+#[test]
 fn the_source_is_only_marked_when_it_is_told() {
     let mut session = Session::idle(SyncSource::Secondary);
     session.input(Input::Start);

@@ -152,7 +152,8 @@ pub enum Peer {
     Disconnected,
     /// One is connected that is secondary.
     Secondary,
-    /// One is connected that is primary.
+    /// One is connected that is primary, and has said how the data here compare with its own: a
+    /// node that does not know yet what it lacks has met nobody.
     Primary,
 }
 

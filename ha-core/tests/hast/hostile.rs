@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::pair::{Pair, impatient, name, noise, read};
 
-async fn frame(stream: &mut TcpStream, phase: Phase) -> Frame {
+pub(crate) async fn frame(stream: &mut TcpStream, phase: Phase) -> Frame {
     let mut decoder = Decoder::new(phase);
     let mut buffer = bytes::BytesMut::new();
     loop {
@@ -35,7 +35,7 @@ fn first_step() -> Opening {
 }
 
 /// Opens a session, as a new primary.
-async fn open(pair: &Pair) -> (TcpStream, TcpStream) {
+pub(crate) async fn open(pair: &Pair) -> (TcpStream, TcpStream) {
     let mut first = TcpStream::connect(pair.b.address).await.unwrap();
     first.write_all(&octets(&first_step())).await.unwrap();
     let answer = FirstAnswer::decode(&frame(&mut first, Phase::Answer).await).unwrap();

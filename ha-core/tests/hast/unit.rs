@@ -4,10 +4,16 @@
 use core::time::Duration;
 
 use ha_core::failover::{Action, Data, NodeId, NodeSet, Peer, StorageRole};
+use ha_core::hast_proto::Version;
+use ha_core::hast_proto::frame::Encoder;
+use ha_core::hast_proto::message::{Progress, Request};
 use ha_core::hast_proto::primary::Alone;
 use ha_core::io::failover::{HastStorage, Job, Storage, StorageReport};
+use ha_core::io::hast::EventKind;
+use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout};
 
+use crate::hostile::open;
 use crate::pair::{Pair, Side1, noise};
 use crate::relay::Weather;
 
@@ -178,4 +184,34 @@ mod nbd {
         assert!(refused.to_string().contains("secondary"), "{refused}");
         pair.end().await;
     }
+}
+
+#[tokio::test]
+async fn a_primary_is_met_when_it_has_said_something() {
+    let mut pair = Pair::new(|_| {}).await;
+    let b = storage(&pair.b, 1);
+    b.set_secondary(&job(Action::SetSecondary)).await.unwrap();
+    // A primary that is gone before it says that it has more to copy.
+    let (mut first, second) = open(&pair).await;
+    let begun = |kind: &EventKind| matches!(kind, EventKind::SessionBegun { .. }).then_some(());
+    pair.b.event("a session", begun).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let status = b.reports().borrow().status;
+    assert_eq!(
+        (status.peer, status.data),
+        (Peer::Disconnected, Data::UpToDate)
+    );
+
+    let word = Request::Progress(Progress::Copying);
+    let octets = word.encode(Version::V2, &mut Encoder::new()).concat();
+    first.write_all(&octets).await.unwrap();
+    let report = until(&b, |report| report.status.peer == Peer::Primary).await;
+    assert_eq!(
+        report.status.data,
+        Data::Synchronising { done: 0, total: 0 }
+    );
+    drop((first, second));
+    let report = until(&b, |report| report.status.peer == Peer::Disconnected).await;
+    assert_eq!(report.status.data, Data::Inconsistent);
+    pair.end().await;
 }

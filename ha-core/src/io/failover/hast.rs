@@ -238,8 +238,14 @@ impl Shared {
 }
 
 fn secondary_report(status: &SecondaryStatus, is_split: bool) -> StorageReport {
-    let source = status.session.map(|(_, source)| source);
-    let data = match (status.consistency, source) {
+    // A primary that has said nothing yet may have written alone before; nobody has been met then.
+    let source = status.heard.and(status.session).map(|(_, source)| source);
+    // What it has said counts at once, before it is on disk.
+    let consistency = match (status.consistency, status.heard) {
+        (Consistency::Consistent, Some(heard)) => heard,
+        (stored, _) => stored,
+    };
+    let data = match (consistency, source) {
         _ if is_split => Data::SplitBrain,
         (Consistency::Consistent, _) => Data::UpToDate,
         (Consistency::Inconsistent, Some(SyncSource::Primary)) => {

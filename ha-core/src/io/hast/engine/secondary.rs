@@ -315,6 +315,7 @@ impl SecondarySide {
             metadata: self.metadata.clone(),
             consistency: self.consistency,
             session: session.map(|session| (session.peer, session.source)),
+            heard: session.and_then(|session| session.machine.heard()),
             stats: session.map(|it| it.machine.stats()).unwrap_or_default(),
             pending: session.map_or(0, |it| it.machine.pending()),
         }
