@@ -134,16 +134,20 @@ pub(crate) struct Cost {
     pub(crate) outage: Duration,
     /// The part of it that the client may have caused itself.
     pub(crate) jitter: Duration,
+    /// The longest time for which a processor did nothing for anybody meanwhile.
+    pub(crate) stalled: Duration,
     /// Whether the host that left still had the address when its successor had it too.
     pub(crate) kept_address: bool,
 }
 
 impl Cost {
-    /// The same if the client had always been in time: on a machine that does other things, too,
-    /// this is what the daemons have to answer for.
+    /// The same if the client had always been in time and the machine had not stood still: on one
+    /// that does other things, too, this is what the daemons have to answer for.
     pub(crate) fn of_daemons(self) -> Self {
+        // The client is mostly late because the machine stands still.
+        let of_others = self.jitter.max(self.stalled);
         Self {
-            outage: self.outage.saturating_sub(self.jitter),
+            outage: self.outage.saturating_sub(of_others),
             jitter: Duration::ZERO,
             ..self
         }
@@ -173,6 +177,7 @@ impl Rig {
     pub(crate) fn measure(&mut self, leave: Leave) -> Cost {
         self.settle();
         let better = self.better.take().expect("it has come back");
+        let stalls = Stalls::watch();
         let since = Instant::now();
         match leave {
             Leave::Crash => {
@@ -187,6 +192,7 @@ impl Rig {
         // What is still unanswered then would be an outage after the outage.
         pass(Duration::from_millis(200));
         let outage = self.prober.longest(since);
+        let stalled = stalls.longest();
 
         if leave == Leave::Crash {
             self.lab.plug(1);
@@ -198,6 +204,7 @@ impl Rig {
         Cost {
             outage: outage.length,
             jitter: outage.jitter,
+            stalled,
             kept_address,
         }
     }

@@ -31,6 +31,9 @@ pub(crate) struct Usage {
     pub(crate) cpu: Duration,
     /// Resident memory in KiB.
     pub(crate) resident_kib: u64,
+    /// The part of it that is no file's: pages of the program itself come when they are needed for
+    /// the first time, and are nothing that it has taken.
+    pub(crate) anonymous_kib: u64,
 }
 
 /// What a program may do, and what it finds in its environment.
@@ -176,17 +179,17 @@ impl Process {
         let per_second = sysconf(SysconfVar::CLK_TCK).expect("the length of a tick");
         let per_second = per_second.expect("the length of a tick");
         let status = self.proc("status");
-        let resident = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .expect("resident memory");
+        let kib = |name: &str| {
+            let mut lines = status.lines();
+            let size = lines.find_map(|line| line.strip_prefix(name));
+            let size = size.unwrap_or_else(|| panic!("{name} in {status}"));
+            let kib = size.trim_end_matches("kB").trim().parse();
+            kib.expect("a number of KiB")
+        };
         Usage {
             cpu: Duration::from_secs(ticks) / u32::try_from(per_second).expect("a small number"),
-            resident_kib: resident
-                .trim_end_matches("kB")
-                .trim()
-                .parse()
-                .expect("a number of KiB"),
+            resident_kib: kib("VmRSS:"),
+            anonymous_kib: kib("RssAnon:"),
         }
     }
 
