@@ -11,6 +11,7 @@ use super::network::{Flow, Link, Net, Side};
 use super::node::Settings;
 use super::pair::{Mark, Pair};
 use super::report::{Outages, measure, print};
+use super::stolen::stolen;
 
 use Side::{Alpha, Beta};
 
@@ -135,7 +136,7 @@ pub(crate) fn run(settings: Settings, moves: usize) {
     assert!(findings.double.is_empty(), "{:?}", findings.double);
     for (kind, outages) in &run.outages {
         let limit = kind.limit().unwrap_or(Duration::MAX);
-        let longest = outages.longest();
+        let longest = outages.longest_own();
         assert!(longest <= limit, "{kind}: {longest:?} exceeds {limit:?}");
     }
 }
@@ -243,11 +244,12 @@ impl Run {
 
     /// Takes note of the outage since then, now that `new` serves.
     fn note(&mut self, kind: Kind, mark: Mark, new: Side) {
+        let stolen = stolen() - mark.stolen;
         // What is unanswered now would be an outage after the outage.
         thread::sleep(Duration::from_millis(200));
         let outage = self.pair.outage(mark);
-        let measured = measure(&self.pair, outage, new);
-        println!("{kind}: {:?}", measured.outage);
+        let measured = measure(&self.pair, outage, stolen, new);
+        println!("{kind}: {:?}, stolen {stolen:?}", measured.outage);
         self.outages.entry(kind).or_default().push(measured);
     }
 }

@@ -38,6 +38,7 @@ mod partitions;
 mod report;
 mod service;
 mod split_brain;
+mod stolen;
 
 use core::time::Duration;
 use std::env;

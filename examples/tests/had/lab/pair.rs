@@ -13,6 +13,7 @@ use super::client::{Client, Heard, PERIOD};
 use super::disk::Disk;
 use super::network::{Network, SERVICE, Side};
 use super::node::{Node, Settings};
+use super::stolen::stolen;
 use super::wait_for;
 
 /// How long anything may take that is not measured.
@@ -33,6 +34,8 @@ pub(crate) struct Pair {
 pub(crate) struct Mark {
     counts: [usize; 2],
     pub(crate) at: Instant,
+    /// What had been [`stolen`] by then.
+    pub(crate) stolen: Duration,
 }
 
 impl Pair {
@@ -117,6 +120,7 @@ impl Pair {
         Mark {
             counts: [0, 1].map(|client: usize| self.clients[client].count()),
             at: Instant::now(),
+            stolen: stolen(),
         }
     }
 
