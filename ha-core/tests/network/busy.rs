@@ -4,6 +4,7 @@ use core::hint::spin_loop;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -51,16 +52,22 @@ pub(crate) struct Stalls {
 }
 
 impl Stalls {
+    /// Starts the threads, and returns when all of them watch.
     pub(crate) fn watch() -> Self {
         let ended = Arc::new(AtomicBool::new(false));
         let all = sched_getaffinity(Pid::from_raw(0)).expect("the processors of this process");
-        let threads = (0..CpuSet::count())
+        let (begun, begins) = channel();
+        let threads: Vec<_> = (0..CpuSet::count())
             .filter(|processor| all.is_set(*processor).unwrap_or_default())
             .map(|processor| {
-                let ended = Arc::clone(&ended);
-                thread::spawn(move || longest_wait(processor, &ended))
+                let (begun, ended) = (begun.clone(), Arc::clone(&ended));
+                thread::spawn(move || longest_wait(processor, &begun, &ended))
             })
             .collect();
+        drop(begun);
+        for _ in &threads {
+            begins.recv().expect("a thread that watches");
+        }
         Self { ended, threads }
     }
 
@@ -76,12 +83,13 @@ impl Stalls {
 }
 
 /// The longest time that a thread on this processor waits for it before `ended`.
-fn longest_wait(processor: usize, ended: &AtomicBool) -> Duration {
+fn longest_wait(processor: usize, begun: &Sender<()>, ended: &AtomicBool) -> Duration {
     const PERIOD: Duration = Duration::from_millis(1);
     let mut only = CpuSet::new();
     only.set(processor).expect("a processor");
     sched_setaffinity(Pid::from_raw(0), &only).expect("a processor of this process");
     hurry();
+    begun.send(()).expect("somebody who waits for it");
     let mut longest = Duration::ZERO;
     while !ended.load(Ordering::Relaxed) {
         let before = Instant::now();
