@@ -61,7 +61,7 @@ fn every_vhid_at_once(addresses: fn(u8) -> Vec<String>, most: f64) {
     wait_until("all addresses", LIMIT, || served() == all);
     pass(SECONDS * 2);
 
-    let time = SECONDS * 20;
+    let time = SECONDS * 10;
     let before = carpd.process().usage();
     pass(time);
     let after = carpd.process().usage();

@@ -14,7 +14,7 @@ use super::pair::{Outage, Pair};
 #[derive(Clone, Debug)]
 pub(crate) struct Measured {
     pub(crate) outage: Duration,
-    /// For how long the host of this machine kept its processors from work meanwhile.
+    /// For how long the host of this machine kept its processors from work while it was waited for.
     pub(crate) stolen: Duration,
     /// How long each step was done within it.
     pub(crate) steps: BTreeMap<Part, Duration>,
@@ -90,7 +90,7 @@ impl Outages {
         self.all.iter().map(own).max().unwrap_or_default()
     }
 
-    /// The most that was stolen in one, in milliseconds.
+    /// The most that was stolen while one was waited for, in milliseconds.
     fn most_stolen(&self) -> u128 {
         let stolen = self.all.iter().map(|measured| measured.stolen);
         stolen.max().unwrap_or_default().as_millis()
@@ -128,8 +128,8 @@ impl Outages {
     }
 }
 
-/// A table: a line for each kind, with the most that was stolen in one of its runs; and below it the
-/// mean share of each step.
+/// A table: a line for each kind, with the most that was stolen while one of its outages was waited for;
+/// and below it the mean share of each step.
 pub(crate) fn print<K: Display>(title: &str, kinds: &BTreeMap<K, Outages>) {
     println!("\n{title}: outages seen by the clients, in milliseconds\n");
     println!(
