@@ -388,7 +388,7 @@ fn stored(report: &StorageReport, resource: Option<Resource>) -> Storage {
         peer: match status.peer {
             StoragePeer::Disconnected => "disconnected",
             StoragePeer::Secondary => "secondary",
-            StoragePeer::Primary => "primary",
+            StoragePeer::Primary | StoragePeer::Unheard => "primary",
         }
         .to_owned(),
         current: status.current.iter().map(|node| node.get()).collect(),

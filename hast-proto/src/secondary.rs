@@ -268,8 +268,8 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Secondary<T> {
     }
 
     /// Returns how the data here are by what the primary has sent, or `None` before it has sent
-    /// anything: until then this node may lack what was acknowledged and not know. The mark may
-    /// still be on its way to the disk.
+    /// anything but a FLUSH: until then this node may lack what was acknowledged and not know. The
+    /// mark may still be on its way to the disk.
     #[must_use]
     pub const fn heard(&self) -> Option<Consistency> {
         if self.heard {
@@ -296,7 +296,9 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Secondary<T> {
             max_transfer: self.config.max_transfer,
         };
         let decoded = bounds.decode(frame);
-        self.heard |= decoded.is_ok();
+        // Before what it copies a real primary may send a FLUSH. In a keepalive it says that it has
+        // had nothing to do for a while.
+        self.heard |= !matches!(decoded, Ok(Request::Flush { .. }) | Err(_));
         match decoded {
             Ok(Request::Keepalive) => {}
             Ok(Request::Progress(progress)) => self.on_progress(progress),

@@ -488,7 +488,10 @@ fn a_primary_that_has_said_nothing_may_have_more() {
     let mut session = Session::idle(SyncSource::Primary);
     session.input(Input::Start);
     assert_eq!(session.machine.heard(), None);
-    // What nobody understands says nothing.
+    // What nobody understands says nothing, nor does a flush.
+    session.request(flush(1));
+    session.all_done();
+    session.take();
     session.request(sized_write(2, 1, false, 512, 512));
     assert_eq!(session.take(), "refused, failed 2 EINVAL false");
     assert_eq!(session.machine.heard(), None);

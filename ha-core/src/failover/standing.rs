@@ -122,7 +122,7 @@ impl<T: Copy + Ord + Add<Duration, Output = T>> Failover<T> {
 
     fn primary_peer(&self) -> Option<Blocked> {
         let status = self.storage.filter(|_| self.config.has_storage())?;
-        (status.peer == Peer::Primary).then_some(Blocked::PeerPrimary)
+        matches!(status.peer, Peer::Primary | Peer::Unheard).then_some(Blocked::PeerPrimary)
     }
 
     fn claim_denial(&self) -> Option<Denial> {

@@ -152,9 +152,11 @@ pub enum Peer {
     Disconnected,
     /// One is connected that is secondary.
     Secondary,
-    /// One is connected that is primary, and has said how the data here compare with its own: a
-    /// node that does not know yet what it lacks has met nobody.
+    /// One is connected that is primary.
     Primary,
+    /// One is connected that is primary, and has not said yet how the data here compare with its
+    /// own. It is in the way of a promotion, and has not been met.
+    Unheard,
 }
 
 /// What the storage says about itself. A status handed in after a step has ended must have been

@@ -10,7 +10,7 @@ use ha_core::hast_proto::message::{Progress, Request};
 use ha_core::hast_proto::primary::Alone;
 use ha_core::io::failover::{HastStorage, Job, Storage, StorageReport};
 use ha_core::io::hast::EventKind;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use crate::hostile::open;
@@ -197,10 +197,7 @@ async fn a_primary_is_met_when_it_has_said_something() {
     pair.b.event("a session", begun).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let status = b.reports().borrow().status;
-    assert_eq!(
-        (status.peer, status.data),
-        (Peer::Disconnected, Data::UpToDate)
-    );
+    assert_eq!((status.peer, status.data), (Peer::Unheard, Data::UpToDate));
 
     let word = Request::Progress(Progress::Copying);
     let octets = word.encode(Version::V2, &mut Encoder::new()).concat();
@@ -213,5 +210,37 @@ async fn a_primary_is_met_when_it_has_said_something() {
     drop((first, second));
     let report = until(&b, |report| report.status.peer == Peer::Disconnected).await;
     assert_eq!(report.status.data, Data::Inconsistent);
+    pair.end().await;
+}
+
+#[tokio::test]
+async fn what_a_primary_has_said_is_not_forgotten_when_it_cannot_be_stored() {
+    let pair = Pair::new(|_| {}).await;
+    let b = storage(&pair.b, 1);
+    b.set_secondary(&job(Action::SetSecondary)).await.unwrap();
+    let (mut first, _second) = open(&pair).await;
+    pair.b.disk.fail(true);
+    let word = Request::Progress(Progress::Copying);
+    let octets = word.encode(Version::V2, &mut Encoder::new()).concat();
+    first.write_all(&octets).await.unwrap();
+    // The node ends the session, as it must not be written to.
+    assert_eq!(first.read(&mut [0]).await.unwrap(), 0);
+    let gone = |report: &StorageReport| report.status.peer == Peer::Disconnected;
+    let report = until(&b, gone).await;
+    assert_eq!(report.status.data, Data::Inconsistent);
+    pair.b.disk.fail(false);
+
+    // Another primary has not said anything; then it says that nothing is missing.
+    let (mut first, second) = open(&pair).await;
+    let report = until(&b, |report| !gone(report)).await;
+    let synchronising = Data::Synchronising { done: 0, total: 0 };
+    assert_eq!(report.status.data, synchronising);
+    let word = Request::Progress(Progress::Agreed);
+    let octets = word.encode(Version::V2, &mut Encoder::new()).concat();
+    first.write_all(&octets).await.unwrap();
+    until(&b, |report| report.status.data == Data::UpToDate).await;
+    drop((first, second));
+    let report = until(&b, gone).await;
+    assert_eq!(report.status.data, Data::UpToDate);
     pair.end().await;
 }

@@ -34,7 +34,7 @@ const LOOK: core::time::Duration = core::time::Duration::from_millis(200);
 /// | primary that copies from its peer | synchronising |
 /// | primary whose peer has everything, and is gone, or whose disk has failed | inconsistent |
 /// | secondary with the mark "consistent" | up to date |
-/// | secondary with the mark "inconsistent" | synchronising during a session, else inconsistent |
+/// | secondary with the mark "inconsistent", or on its way | synchronising during a session, else inconsistent |
 /// | secondary with the mark "incomplete" | outdated |
 /// | either, after a peer was refused for it | split brain |
 ///
@@ -238,9 +238,8 @@ impl Shared {
 }
 
 fn secondary_report(status: &SecondaryStatus, is_split: bool) -> StorageReport {
-    // A primary that has said nothing yet may have written alone before; nobody has been met then.
-    let source = status.heard.and(status.session).map(|(_, source)| source);
-    // What it has said counts at once, before it is on disk.
+    let source = status.session.map(|(_, source)| source);
+    // What the primary has said counts at once, before it is on disk.
     let consistency = match (status.consistency, status.heard) {
         (Consistency::Consistent, Some(heard)) => heard,
         (stored, _) => stored,
@@ -259,9 +258,11 @@ fn secondary_report(status: &SecondaryStatus, is_split: bool) -> StorageReport {
         status: StorageStatus {
             role: StorageRole::Secondary,
             data,
-            peer: match source {
-                Some(_) => Peer::Primary,
-                None => Peer::Disconnected,
+            peer: match (source, status.heard) {
+                (Some(_), Some(_)) => Peer::Primary,
+                // It may have written alone before.
+                (Some(_), None) => Peer::Unheard,
+                (None, _) => Peer::Disconnected,
             },
             current: NodeSet::EMPTY,
         },

@@ -177,7 +177,8 @@ pub struct SecondaryStatus {
     pub consistency: Consistency,
     /// The primary that a session is with, and who of the two has the current data.
     pub session: Option<(SocketAddr, SyncSource)>,
-    /// How the data are by what that primary has sent; `None` before it has sent anything.
+    /// How the data are by what that primary has sent; `None` before it has sent anything. What
+    /// could not be marked on the disk is kept until a primary says something else.
     pub heard: Option<Consistency>,
     /// What was counted since that session began.
     pub stats: secondary::Stats,

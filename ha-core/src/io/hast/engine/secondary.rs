@@ -37,6 +37,8 @@ pub(super) struct SecondarySide {
     sector: SectorSize,
     metadata: Metadata,
     consistency: Consistency,
+    /// What could not be stored of it.
+    unmarked: Option<Consistency>,
     disk: Disk,
     session: Option<Session>,
     outbox: Outbox,
@@ -75,6 +77,7 @@ impl SecondarySide {
             sector: opened.sector,
             metadata,
             consistency,
+            unmarked: None,
             disk: Disk::default(),
             session: None,
             outbox: Outbox::new(settings),
@@ -300,7 +303,11 @@ impl SecondarySide {
     }
 
     fn ended(&mut self, end: End, common: &mut Common) {
-        self.session = None;
+        let session = self.session.take();
+        if let Some(heard) = session.and_then(|session| session.machine.heard()) {
+            let is_lost = matches!(end, End::Mark(_));
+            self.unmarked = Some(heard).filter(|_| is_lost);
+        }
         // HAST §10.1: not if it was ended from here.
         let hook = (end != End::Stopped).then_some(HookEvent::Disconnect);
         common.tell_with(EventKind::SessionEnded(end), hook);
@@ -315,7 +322,9 @@ impl SecondarySide {
             metadata: self.metadata.clone(),
             consistency: self.consistency,
             session: session.map(|session| (session.peer, session.source)),
-            heard: session.and_then(|session| session.machine.heard()),
+            heard: session
+                .and_then(|session| session.machine.heard())
+                .or(self.unmarked),
             stats: session.map(|it| it.machine.stats()).unwrap_or_default(),
             pending: session.map_or(0, |it| it.machine.pending()),
         }
