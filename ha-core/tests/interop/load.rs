@@ -121,15 +121,15 @@ fn a_flood_changes_nothing() {
         own.ipv4(),
         lab.client().mac()
     );
-    let capture = Capture::of(&lab, lab.node(2).namespace(), Node::INTERFACE, &genuine);
     let stalls = Stalls::watch();
+    let capture = Capture::of(&lab, lab.node(2).namespace(), Node::INTERFACE, &genuine);
     let sent = flood(lab.client(), &frames, ATTEMPT, TIME);
-    let stalled = stalls.longest();
     let after = carpds.map(|carpd| carpd.process().usage());
     let received = [1, 2].map(|node| lab.node(node).received());
     let refused = carpds.map(refused);
     pass(SECONDS * 2);
     let recording = capture.stop();
+    let stalled = stalls.longest();
 
     println!("{sent} packets in {TIME:?}");
     assert!(sent >= AT_LEAST * TIME.as_secs(), "only {sent}");

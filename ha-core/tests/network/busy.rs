@@ -1,6 +1,7 @@
 //! Load on the processors, and how long they did nothing for anybody.
 
 use core::hint::spin_loop;
+use core::mem;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
@@ -45,10 +46,17 @@ impl Drop for Busy {
 
 /// A thread on each processor with precedence over all daemons, which asks for very little. When
 /// even one of those comes late, it is the machine that stands still, such as a virtual one whose
-/// host has other work.
+/// host has other work, or its kernel that lets nobody in.
 pub(crate) struct Stalls {
     ended: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<Duration>>,
+    threads: Vec<JoinHandle<Vec<Wait>>>,
+}
+
+/// When a thread waited for its processor.
+#[derive(Clone, Copy, Debug)]
+struct Wait {
+    from: Instant,
+    to: Instant,
 }
 
 impl Stalls {
@@ -61,7 +69,7 @@ impl Stalls {
             .filter(|processor| all.is_set(*processor).unwrap_or_default())
             .map(|processor| {
                 let (begun, ended) = (begun.clone(), Arc::clone(&ended));
-                thread::spawn(move || longest_wait(processor, &begun, &ended))
+                thread::spawn(move || waits(processor, begun, &ended))
             })
             .collect();
         drop(begun);
@@ -73,28 +81,57 @@ impl Stalls {
 
     /// Ends the threads, and returns the longest time that one waited for its processor.
     pub(crate) fn longest(self) -> Duration {
+        let waits = self.end().into_iter();
+        let lengths = waits.map(|wait| wait.to - wait.from);
+        lengths.max().unwrap_or_default()
+    }
+
+    /// The same, of what lies between two moments.
+    pub(crate) fn longest_between(self, from: Instant, to: Instant) -> Duration {
+        let waits = self.end().into_iter();
+        let parts = waits.map(|wait| {
+            let (begin, end) = (wait.from.max(from), wait.to.min(to));
+            end.saturating_duration_since(begin)
+        });
+        parts.max().unwrap_or_default()
+    }
+
+    fn end(mut self) -> Vec<Wait> {
         self.ended.store(true, Ordering::Relaxed);
-        let waits = self
-            .threads
-            .into_iter()
-            .map(|thread| thread.join().expect("a thread that only sleeps"));
-        waits.max().unwrap_or_default()
+        let threads = mem::take(&mut self.threads).into_iter();
+        threads
+            .flat_map(|thread| thread.join().expect("a thread that only sleeps"))
+            .collect()
     }
 }
 
-/// The longest time that a thread on this processor waits for it before `ended`.
-fn longest_wait(processor: usize, begun: &Sender<()>, ended: &AtomicBool) -> Duration {
+impl Drop for Stalls {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// How a thread on this processor waits for it before `ended`, where that can be told from how
+/// exact a sleep is.
+fn waits(processor: usize, begun: Sender<()>, ended: &AtomicBool) -> Vec<Wait> {
     const PERIOD: Duration = Duration::from_millis(1);
     let mut only = CpuSet::new();
     only.set(processor).expect("a processor");
     sched_setaffinity(Pid::from_raw(0), &only).expect("a processor of this process");
     hurry();
     begun.send(()).expect("somebody who waits for it");
-    let mut longest = Duration::ZERO;
+    drop(begun);
+    let mut waits = Vec::new();
     while !ended.load(Ordering::Relaxed) {
-        let before = Instant::now();
+        let due = Instant::now() + PERIOD;
         thread::sleep(PERIOD);
-        longest = longest.max(before.elapsed().saturating_sub(PERIOD));
+        let now = Instant::now();
+        if now.saturating_duration_since(due) > PERIOD / 2 {
+            waits.push(Wait { from: due, to: now });
+        }
     }
-    longest
+    waits
 }

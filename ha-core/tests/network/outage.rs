@@ -134,7 +134,7 @@ pub(crate) struct Cost {
     pub(crate) outage: Duration,
     /// The part of it that the client may have caused itself.
     pub(crate) jitter: Duration,
-    /// The longest time for which a processor did nothing for anybody meanwhile.
+    /// The longest time that a thread with precedence waited for a processor meanwhile.
     pub(crate) stalled: Duration,
     /// Whether the host that left still had the address when its successor had it too.
     pub(crate) kept_address: bool,
@@ -149,6 +149,7 @@ impl Cost {
         Self {
             outage: self.outage.saturating_sub(of_others),
             jitter: Duration::ZERO,
+            stalled: Duration::ZERO,
             ..self
         }
     }
@@ -192,7 +193,7 @@ impl Rig {
         // What is still unanswered then would be an outage after the outage.
         pass(Duration::from_millis(200));
         let outage = self.prober.longest(since);
-        let stalled = stalls.longest();
+        let stalled = stalls.longest_between(outage.from, outage.from + outage.length);
 
         if leave == Leave::Crash {
             self.lab.plug(1);
@@ -212,15 +213,15 @@ impl Rig {
     /// Lets nothing happen for a while, and returns what happened nevertheless.
     pub(crate) fn rest(&mut self, time: Duration) -> Rest {
         self.settle();
+        let stalls = Stalls::watch();
         let monitors = [1, 2].map(|node| Monitor::start(&self.lab, node));
         let told_before = self.told();
-        let stalls = Stalls::watch();
         let since = Instant::now();
         pass(time);
-        let stalled = stalls.longest();
         let longest = self.prober.longest(since).length;
         let told = self.told();
         let [better, worse] = monitors.map(Monitor::stop);
+        let stalled = stalls.longest();
         // That the better host gets its address again and again is how it keeps it. It is also
         // how the monitor shows that it would have seen more.
         let is_ours = matches!(self.worse, Daemon::Carpd(_));
@@ -278,7 +279,7 @@ pub(crate) struct Rest {
     pub(crate) told: usize,
     /// The longest time without an answer.
     pub(crate) longest: Duration,
-    /// The longest time for which a processor did nothing for anybody.
+    /// The longest time that a thread with precedence waited for a processor.
     pub(crate) stalled: Duration,
 }
 

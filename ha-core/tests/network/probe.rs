@@ -51,7 +51,9 @@ struct Probe {
 /// A time without an answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outage {
-    /// From the last question before that was answered to the first one after.
+    /// When the last question before was asked that was answered.
+    pub(crate) from: Instant,
+    /// From then to the first one after.
     pub(crate) length: Duration,
     /// The part of it that is not the daemons' doing: the client was late where it begins and
     /// ends.
@@ -119,6 +121,7 @@ impl Prober {
     pub(crate) fn longest(&self, since: Instant) -> Outage {
         let probes = &self.log().probes;
         let mut longest = Outage {
+            from: since,
             length: Duration::ZERO,
             jitter: Duration::ZERO,
         };
@@ -131,6 +134,7 @@ impl Prober {
                 let length = probe.sent - probes[before].sent;
                 if probe.sent > since && length > longest.length {
                     longest = Outage {
+                        from: probes[before].sent,
                         length,
                         jitter: jitter(&probes[before..=index]),
                     };

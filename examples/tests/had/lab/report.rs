@@ -83,11 +83,8 @@ impl Outages {
         self.all.push(measured);
     }
 
-    /// The longest one, of each what is not the doing of a busy host: on a machine that has its
-    /// processors for itself, all of it.
-    pub(crate) fn longest_own(&self) -> Duration {
-        let own = |measured: &Measured| measured.outage.saturating_sub(measured.stolen);
-        self.all.iter().map(own).max().unwrap_or_default()
+    pub(crate) fn all(&self) -> &[Measured] {
+        &self.all
     }
 
     /// The most that was stolen while one was waited for, in milliseconds.

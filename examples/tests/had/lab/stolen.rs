@@ -12,8 +12,8 @@ pub(crate) fn stolen() -> Duration {
     // cpu user nice system idle iowait irq softirq steal
     let all = stat.lines().next().expect("all processors together");
     let ticks = all.split_whitespace().nth(8).expect("the time stolen");
-    let ticks: u32 = ticks.parse().expect("a number of ticks");
+    let ticks: u64 = ticks.parse().expect("a number of ticks");
     let second = sysconf(SysconfVar::CLK_TCK).expect("the length of a tick");
-    let second = second.and_then(|ticks| u32::try_from(ticks).ok());
-    Duration::from_secs(1) / second.expect("a number of ticks") * ticks
+    let second = second.and_then(|ticks| u64::try_from(ticks).ok());
+    Duration::from_millis(ticks * 1000 / second.expect("a number of ticks"))
 }
